@@ -1,0 +1,49 @@
+# The ways to run this project. Everything happens in .venv; nothing outside this folder is touched.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+WORKERS ?= 2
+
+.PHONY: demo demo-quick test test-slow lint fuzz bench train warmup clean
+
+demo: $(VENV)/.demo          ## the main job on the embedded network: tables here, demo/report.html to read
+	$(BIN)/intsim demo --out demo
+
+demo-quick: $(VENV)/.demo
+	$(BIN)/intsim demo --quick --out demo
+
+test: $(VENV)/.dev           ## every test but the slow ones
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow and not fuzz"
+
+test-slow: $(VENV)/.dev      ## the slow tests
+	$(BIN)/python -m pytest -q -m slow
+
+fuzz: $(VENV)/.dev           ## random programs, engine against oracle, until INTSIM_FUZZ_SECONDS (default 3600) are over
+	$(BIN)/python -m pytest -q -m fuzz
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+train: $(VENV)/.dev          ## trains the embedded networks again (needs Fashion-MNIST: see models/README.md)
+	$(BIN)/python -m intsim_models.train
+
+bench: $(VENV)/.dev
+	$(BIN)/intsim bench
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "intsim needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: on Debian and Ubuntu, apt-get install python3-venv"; rm -rf $(VENV); exit 2; }
+
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e '.[attack,report]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.demo

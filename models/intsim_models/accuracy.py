@@ -1,0 +1,47 @@
+"""How often the shipped networks are right: by onnxruntime, kept in accuracy.json, shown as a table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from intsim_models import NAMES
+
+RECORD = Path(__file__).parent / "accuracy.json"
+
+
+def correct(path: Path | str, x: np.ndarray, y: np.ndarray) -> int:
+    """The number of images x[n, 1, 28, 28] (uint8) that the .onnx file at `path` labels y[n]."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"image": x.astype(np.float32) / np.float32(255)})
+    return int((logits.argmax(axis=1) == y).sum())
+
+
+def read() -> dict[str, Any]:
+    """What accuracy.json holds: a network's name to what `intsim_models.train.make` recorded of it."""
+    return json.loads(RECORD.read_text())
+
+
+def write(records: dict[str, Any]) -> None:
+    """accuracy.json, its networks in the order of NAMES."""
+    RECORD.write_text(json.dumps({name: records[name] for name in NAMES if name in records}, indent=2) + "\n")
+
+
+def table(records: dict[str, Any]) -> str:
+    """The Markdown table of models/README.md, a line a network."""
+    lines = [
+        "| network | parameters | file | test set, 10,000 images | embedded, 2,000 images |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, record in records.items():
+        all_, embedded = record["correct_of_10000"], record["correct_of_2000"]
+        lines.append(
+            f"| {name} | {record['parameters']:,} | {record['bytes'] / 1000:.0f} kB "
+            f"| {all_:,} ({all_ / 100:.2f} %) | {embedded:,} ({embedded / 20:.2f} %) |"
+        )
+    return "\n".join(lines) + "\n"

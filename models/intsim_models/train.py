@@ -1,0 +1,138 @@
+"""Trains the networks that ship: `python -m intsim_models.train [--data DIRECTORY or .npz] [--only NAME]`.
+
+One machine and torch version give the same weights every time; another CPU may differ in last float bits, and
+then in a few images.
+"""
+
+import argparse
+import hashlib
+import logging
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from intsim_models import NAMES, accuracy, fashion, path
+from intsim_models.export import export
+from intsim_models.networks import build, parameters
+
+TEST, CALIBRATION = 2000, 512
+log = logging.getLogger("intsim_models.train")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """AdamW, one learning-rate cycle up to `rate`, plain cross entropy; `flip` mirrors half of the images."""
+
+    epochs: int
+    rate: float
+    seed: int = 0
+    batch: int = 128
+    decay: float = 0.05
+    flip: bool = False
+
+
+RECIPES = {
+    "mlp": Recipe(epochs=20, rate=2e-3),
+    "lenet5": Recipe(epochs=15, rate=4e-3),
+    "cnn": Recipe(epochs=14, rate=8e-3),
+    "resnet8": Recipe(epochs=7, rate=8e-3),
+    "dscnn": Recipe(epochs=7, rate=8e-3),
+}
+
+
+def train(network: nn.Module, x: np.ndarray, y: np.ndarray, recipe: Recipe) -> nn.Module:
+    """`network` itself, trained on images x[n, 1, 28, 28] (uint8) and labels y[n], and in eval mode again."""
+    images = torch.from_numpy(x.astype(np.float32) / np.float32(255))
+    labels = torch.from_numpy(y.astype(np.int64))
+    network = network.to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
+    steps = recipe.epochs * (len(y) // recipe.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=recipe.rate, total_steps=steps)
+    order = torch.Generator().manual_seed(recipe.seed)
+    for epoch in range(recipe.epochs):
+        start, total = time.perf_counter(), 0.0
+        for batch in torch.randperm(len(y), generator=order).split(recipe.batch):
+            if len(batch) < recipe.batch:
+                continue
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(network(_seen(images[batch], recipe, order)), labels[batch])
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += loss.item()
+        mean, seconds = total * recipe.epochs / steps, time.perf_counter() - start
+        log.info("  epoch %d of %d: loss %.4f, %.0f s", epoch + 1, recipe.epochs, mean, seconds)
+    return network.to(memory_format=torch.contiguous_format).eval()
+
+
+def make(name: str, data: fashion.Fashion, recipe: Recipe) -> dict[str, Any]:
+    """The record in accuracy.json of network `name`, trained by `recipe` and written to `path(name)`."""
+    network = build(name, recipe.seed)
+    train(network, data.x_train, data.y_train, recipe)
+    export(network, path(name))
+    content = path(name).read_bytes()
+    return {
+        "parameters": parameters(network),
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "correct_of_10000": accuracy.correct(path(name), data.x_test, data.y_test),
+        "correct_of_2000": accuracy.correct(path(name), data.x_test[:TEST], data.y_test[:TEST]),
+        "recipe": asdict(recipe),
+        "torch": torch.__version__,
+    }
+
+
+def embed(data: fashion.Fashion, file: Path) -> None:
+    """An .npz of the images that ship: the first 2,000 of the test set, the first 512 of the training set."""
+    np.savez_compressed(
+        file,
+        x=data.x_test[:TEST],
+        y=data.y_test[:TEST],
+        x_calibration=data.x_train[:CALIBRATION],
+        y_calibration=data.y_train[:CALIBRATION],
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0, or 2 after one line about what is wrong with the data."""
+    parser = argparse.ArgumentParser(prog="python -m intsim_models.train")
+    parser.add_argument("--data", help="directory of idx(.gz) files or .npz (default: the Debian package)")
+    parser.add_argument("--only", choices=NAMES, help="train this network and leave the others")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        data = fashion.load(options.data)
+    except (FileNotFoundError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    torch.set_num_threads(options.threads)
+    torch.use_deterministic_algorithms(True)
+    embed(data, path(NAMES[0]).parent / "data" / "fashion.npz")
+    for name in [options.only] if options.only else NAMES:
+        start = time.perf_counter()
+        log.info("%s: %s", name, RECIPES[name])
+        record = make(name, data, RECIPES[name])
+        accuracy.write({**accuracy.read(), name: record})
+        right, seconds = record["correct_of_10000"], time.perf_counter() - start
+        log.info("%s: %d of 10,000 right, %.0f s", name, right, seconds)
+    log.info("The table of models/README.md is now\n\n%s", accuracy.table(accuracy.read()))
+    return 0
+
+
+def _seen(images: Tensor, recipe: Recipe, order: torch.Generator) -> Tensor:
+    """images[n, c, h, w] as one step of training sees them."""
+    if not recipe.flip:
+        return images
+    mirrored = torch.rand(len(images), 1, 1, 1, generator=order) < 0.5
+    return torch.where(mirrored, images.flip(3), images)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
