@@ -16,7 +16,7 @@ class Rescale(Struct, frozen=True, kw_only=True, eq=False):
     """A requantization's numbers under its rule, one per channel or one for all (`[c]` or `[1]`).
 
     FixedPoint: `multiplier` int64, `exponent` int64. PowerOfTwo: `exponent`. Float32Scale, Float64Scale: `multiplier`
-    of that type. Thresholds: `thresholds` int64 `[c or 1, levels]`, ascending. The result, `zero_point` added, is put
+    of that type. Float32Requantize: `multiplier` float32 [sx, sy]. Thresholds: `thresholds` int64 `[c or 1, levels]`, ascending. The result, `zero_point` added, is put
     into `low..high` by `overflow`: saturation clamps, wrapping is modulo high - low + 1.
     """
 

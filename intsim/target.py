@@ -29,7 +29,7 @@ class Level(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     size: int | None = None
-    bits: int | None = 32
+    bits: int | None = None
     overflow: Overflow = Overflow.WRAP
     first_only: bool = False
 
@@ -49,7 +49,7 @@ class Mac(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `product`: the register that each product passes before it is added.
     """
 
-    levels: tuple[Level, ...] = (Level(),)
+    levels: tuple[Level, ...] = (Level(bits=32),)
     product: Cast | None = None
     zero_point: Literal["in_operand", "folded"] = "in_operand"
     order: Literal["hwc", "chw"] = "hwc"
@@ -122,13 +122,19 @@ class Float64Scale(
     zero_point: Literal["after", "before"] = "after"
 
 
+class Float32Requantize(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="float32_requantize"
+):
+    """y = half_even(f32(f32(a * sx) / sy)) + zy: dequantized and quantized again, one scale for the whole tensor."""
+
+
 class Thresholds(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="thresholds"
 ):
     """y = low + #{i: a >= t[i]}; the thresholds are those of the exact scale with ties upwards."""
 
 
-Requantize = FixedPoint | PowerOfTwo | Float32Scale | Float64Scale | Thresholds
+Requantize = FixedPoint | PowerOfTwo | Float32Scale | Float64Scale | Float32Requantize | Thresholds
 
 
 # ---- averages --------------------------------------------------------------------------------------------------

@@ -1,0 +1,179 @@
+"""The walk through a file's nodes that infers every shape and computes whatever depends on no image."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from msgspec import Struct
+from onnx import ModelProto, NodeProto, TypeProto, checker, helper, numpy_helper, shape_inference
+
+from intsim.errors import IntsimError
+from intsim.onnx_io.protobuf import first_line, has_graphs, operator, reads
+
+# What is computed when all its operands are constants. Nothing random, nothing that quantizes: the integers of a
+# weight that a file holds quantized are that file's message.
+_COMPUTABLE = frozenset(
+    """Abs Add And Cast CastLike Ceil Clip Concat ConstantOfShape Div Equal Exp Expand Flatten Floor Gather GatherND
+    Greater GreaterOrEqual Identity Less LessOrEqual Log MatMul Max Min Mod Mul Neg Not Or Pad Pow Range Reciprocal
+    ReduceMax ReduceMin ReduceProd ReduceSum Relu Reshape Round Shape Sigmoid Sign Size Slice Split Sqrt Squeeze Sub
+    Sum Tanh Tile Transpose Unsqueeze Where Xor""".split()
+)
+_LARGEST = 2**26  # elements of a computed constant
+_SMALL = 4096  # elements of a constant that shape inference is shown
+
+
+class Walk(Struct, frozen=True, kw_only=True):
+    """What a file's tensors are when the batch has one certain size: constants by value, the others by type."""
+
+    constants: dict[str, np.ndarray]
+    types: dict[str, TypeProto]
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """The tensor's shape with the batch, or None where it cannot be known before the network runs."""
+        return _shape(self.types[name]) if name in self.types else None
+
+
+def walk(
+    nodes: Sequence[NodeProto],
+    constants: dict[str, np.ndarray],
+    inputs: dict[str, TypeProto],
+    opsets: dict[str, int],
+    *,
+    batch: int,
+    own_batch: int | None,
+) -> Walk:
+    """Shapes and constants when the first axis of every input is `batch`; `nodes` stand in running order.
+
+    `own_batch` is the batch a static file was exported with: at any other `batch`, a Reshape target that begins
+    with it means the batch, and a node that cannot take another batch gets no shape instead of an error. What comes
+    after an operator that is not known has no shape either. Raises IntsimError where a node breaks ONNX's rules.
+    """
+    known = dict(constants)
+    types = {name: helper.make_tensor_type_proto(*_signature(array)) for name, array in constants.items()}
+    types |= {name: _with_batch(type_, batch) for name, type_ in inputs.items()}
+    lenient = own_batch is not None and own_batch != batch
+    for node in nodes:
+        if node.domain not in ("", "ai.onnx") or any(name not in types for name in reads(node)):
+            continue
+        own = {name: known[name] for name in node.input if name in known}
+        if lenient:
+            own |= _generalised(node, own, types, batch, own_batch)
+        try:
+            found = _infer(node, types, own, opsets)
+        except IntsimError:
+            if lenient:
+                continue
+            raise
+        types |= found
+        known |= _computed(node, own, found, types, opsets)
+        types |= {n: helper.make_tensor_type_proto(*_signature(known[n])) for n in node.output if n in known}
+    return Walk(constants=known, types=types)
+
+
+def _shape(type_: TypeProto) -> tuple[int, ...] | None:
+    if not type_.tensor_type.HasField("shape"):
+        return None
+    dims = type_.tensor_type.shape.dim
+    return tuple(d.dim_value for d in dims) if all(d.HasField("dim_value") for d in dims) else None
+
+
+def _signature(array: np.ndarray) -> tuple[int, tuple[int, ...]]:
+    return helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+
+
+def _with_batch(type_: TypeProto, batch: int) -> TypeProto:
+    changed = TypeProto()
+    changed.CopyFrom(type_)
+    changed.tensor_type.shape.dim[0].dim_value = batch
+    return changed
+
+
+def _generalised(
+    node: NodeProto, own: dict[str, np.ndarray], types: dict[str, TypeProto], batch: int, own_batch: int | None
+) -> dict[str, np.ndarray]:
+    """The target of a Reshape that keeps the batch of a static file in front, with `batch` in its place."""
+    if node.op_type != "Reshape" or node.input[0] in own or node.input[1] not in own:
+        return {}
+    shape, target = _shape(types[node.input[0]]), own[node.input[1]]
+    if not shape or shape[0] != batch or target.ndim != 1 or not target.size or target[0] != own_batch:
+        return {}
+    return {node.input[1]: np.concatenate([np.array([batch], target.dtype), target[1:]])}
+
+
+def _infer(
+    node: NodeProto, types: dict[str, TypeProto], own: dict[str, np.ndarray], opsets: dict[str, int]
+) -> dict[str, TypeProto]:
+    """The types of the node's outputs, after the node itself is known to be well formed."""
+    mend = "the file is damaged: export it again, or check it with onnx.checker"
+    context = checker.C.CheckerContext()
+    context.ir_version, context.opset_imports = onnx.IR_VERSION, opsets
+    small = {name: numpy_helper.from_array(a, name) for name, a in own.items() if a.size <= _SMALL}
+    try:
+        if not has_graphs(node):
+            checker.check_node(node, context)
+        schema = onnx.defs.get_schema(node.op_type, opsets[""], "")
+        found = shape_inference.infer_node_outputs(
+            schema,
+            node,
+            {name: types[name] for name in reads(node)},
+            small,
+            opset_imports=[helper.make_opsetid(*item) for item in opsets.items()],
+            ir_version=onnx.IR_VERSION,
+        )
+    except (checker.ValidationError, shape_inference.InferenceError, onnx.defs.SchemaError, KeyError) as error:
+        raise IntsimError(f"is no valid {operator(node)} ({first_line(error)})", where=node.name, mend=mend) from error
+    shapes = {name: shape for name, type_ in found.items() if (shape := _shape(type_)) is not None}
+    for shape in shapes.values():
+        if any(size < 0 for size in shape):
+            raise IntsimError(f"its output would have the shape {list(shape)}", where=node.name, mend=mend)
+    if node.op_type == "Reshape" and node.output[0] in shapes:
+        before, after = _shape(types[node.input[0]]), shapes[node.output[0]]
+        if before is not None and math.prod(before) != math.prod(after):
+            raise IntsimError(f"cannot turn {list(before)} into {list(after)}", where=node.name, mend=mend)
+    return {name: type_ for name, type_ in found.items() if name}
+
+
+def _computed(
+    node: NodeProto,
+    own: dict[str, np.ndarray],
+    found: dict[str, TypeProto],
+    types: dict[str, TypeProto],
+    opsets: dict[str, int],
+) -> dict[str, np.ndarray]:
+    """The node's outputs where they depend on no image: on constants, or on shapes alone."""
+    if node.op_type not in _COMPUTABLE or has_graphs(node):
+        return {}
+    feeds = dict(own)
+    if node.op_type in ("Shape", "Size") and node.input[0] not in own:
+        shape = _shape(types[node.input[0]])
+        if shape is None:
+            return {}
+        feeds[node.input[0]] = np.broadcast_to(np.int8(0), shape)  # only its shape is looked at
+    shapes = [_shape(found[name]) if name in found else None for name in node.output if name]
+    if any(name and name not in feeds for name in node.input):
+        return {}
+    if any(shape is None or math.prod(shape) > _LARGEST for shape in shapes):
+        return {}
+    return _evaluate(node, feeds, opsets)
+
+
+def _evaluate(node: NodeProto, feeds: dict[str, np.ndarray], opsets: dict[str, int]) -> dict[str, np.ndarray]:
+    """The node's outputs, computed by ONNX's own reference implementation."""
+    from onnx.reference import ReferenceEvaluator
+
+    outputs = [name for name in node.output if name]
+    graph = helper.make_graph(
+        [node],
+        "constants",
+        [helper.make_tensor_value_info(n, *_signature(a)) for n, a in feeds.items()],
+        [onnx.ValueInfoProto(name=name) for name in outputs],
+    )
+    imports = [helper.make_opsetid("", opsets[""])]
+    model: ModelProto = helper.make_model(graph, opset_imports=imports)
+    try:
+        with np.errstate(all="ignore"):
+            values = ReferenceEvaluator(model).run(None, feeds)
+    except Exception as error:  # the evaluator raises whatever numpy raises
+        raise IntsimError(f"cannot be computed ({first_line(error)})", where=node.name) from error
+    return {name: np.asarray(value) for name, value in zip(outputs, values, strict=True)}

@@ -1,0 +1,196 @@
+"""Rates, paired comparisons and crossings of curves, each with its interval: the one door to scipy."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+
+from intsim.errors import IntsimError
+
+CONFIDENCE = 0.95
+
+
+class Rate(Struct, frozen=True):
+    """`correct` of `n`, and the Wilson interval `low..high` of the proportion."""
+
+    correct: int
+    n: int
+    low: float
+    high: float
+
+    @property
+    def value(self) -> float:
+        """The proportion, correct / n; NaN where n is 0."""
+        return self.correct / self.n if self.n else math.nan
+
+
+class Paired(Struct, frozen=True, kw_only=True):
+    """A against B on the same n examples.
+
+    `gained`: A right and B wrong; `lost`: A wrong and B right. `difference` = (gained - lost) / n with
+    its interval `low..high` (Newcombe's method 10). `p`: exact McNemar, two-sided.
+    """
+
+    n: int
+    gained: int
+    lost: int
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+class Crossing(Struct, frozen=True, kw_only=True):
+    """Where the accuracy curve of A passes that of B: at strength `at`, both at `accuracy`.
+
+    `low..high`: bootstrap interval over the examples; None is "beyond the strengths tried". `share`: of
+    the bootstrap draws, in how many the curves cross at all. `rising`: A is below B before the crossing
+    and above it after.
+    """
+
+    at: float
+    accuracy: float
+    rising: bool
+    low: float | None
+    high: float | None
+    share: float
+
+
+def wilson(correct: int, n: int, confidence: float = CONFIDENCE) -> Rate:
+    """`Rate` of `correct` successes in n trials with the Wilson interval; of no trials at all, 0..1."""
+    if n == 0:
+        return Rate(0, 0, 0.0, 1.0)
+    interval = _stats().binomtest(int(correct), int(n)).proportion_ci(confidence, method="wilson")
+    return Rate(int(correct), int(n), float(interval.low), float(interval.high))
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Two-sided p of the exact McNemar test: the binomial test of `gained` in gained + lost coin flips."""
+    both = int(gained) + int(lost)
+    return float(_stats().binomtest(int(gained), both).pvalue) if both else 1.0
+
+
+def paired(a: np.ndarray, b: np.ndarray, confidence: float = CONFIDENCE) -> Paired:
+    """`Paired` of the correctness bits a[n] and b[n], bool, of the same examples in the same order."""
+    a, b = np.asarray(a, bool), np.asarray(b, bool)
+    assert a.shape == b.shape == (len(a),)
+    table = [int(np.sum(left & right)) for left, right in ((a, b), (a, ~b), (~a, b), (~a, ~b))]
+    low, high = newcombe(*table, confidence=confidence)
+    n, gained, lost = len(a), table[1], table[2]
+    difference = (gained - lost) / n if n else 0.0
+    return Paired(
+        n=n, gained=gained, lost=lost, difference=difference, low=low, high=high, p=mcnemar(gained, lost)
+    )
+
+
+def newcombe(
+    both: int, gained: int, lost: int, neither: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Interval of the difference of two paired proportions, (both + gained) / n - (both + lost) / n.
+
+    Wilson limits of the two proportions, squared and added with their correlation phi, whose numerator is
+    corrected for continuity where it is positive.
+
+    Source: R. G. Newcombe, Statistics in Medicine 17 (1998) 2635-2650, method 10.
+    """
+    n = both + gained + lost + neither
+    if n == 0:
+        return -1.0, 1.0
+    first, second = wilson(both + gained, n, confidence), wilson(both + lost, n, confidence)
+    numerator = both * neither - gained * lost
+    corrected = numerator if numerator < 0 else max(numerator - n / 2, 0.0)
+    margins = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
+    phi = corrected / math.sqrt(margins) if margins else 0.0
+
+    def spread(below: float, above: float) -> float:
+        return math.sqrt(max(below**2 - 2 * phi * below * above + above**2, 0.0))
+
+    difference = (gained - lost) / n
+    low = difference - spread(first.value - first.low, second.high - second.value)
+    high = difference + spread(second.value - second.low, first.high - first.value)
+    return max(low, -1.0), min(high, 1.0)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """The p-values adjusted for their number, in their own order.
+
+    The k-th smallest of m times m - k + 1, made non-decreasing, at most 1.
+
+    Source: S. Holm, Scandinavian Journal of Statistics 6 (1979) 65-70.
+    """
+    adjusted, running = [0.0] * len(p), 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        running = max(running, min(1.0, (len(p) - rank) * p[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+# ---- where two curves cross ----------------------------------------------------------------------
+
+
+def crossing(strengths: Sequence[float], a: Sequence[float], b: Sequence[float]) -> float | None:
+    """The first strength at which the curves (strengths, a) and (strengths, b) cross; None where they do not.
+
+    Linear between the strengths, which ascend. Curves that touch and part again on the same side do not
+    cross; where they coincide for a while in crossing, the middle of that while counts.
+    """
+    at = float(_crossings(np.asarray(strengths, float), np.subtract(a, b, dtype=float)[None])[0])
+    return None if math.isnan(at) else at
+
+
+def _crossings(strengths: np.ndarray, gap: np.ndarray) -> np.ndarray:
+    """The first crossing in each row of gap[draws, strengths], NaN where there is none."""
+    at = np.full(len(gap), np.nan)
+    last = np.where(gap[:, 0] != 0, 0, -1)  # the last strength at which the gap was not zero; -1: none yet
+    rows = np.arange(len(gap))
+    for i in range(1, len(strengths)):
+        before = gap[rows, last]
+        flips = (last >= 0) & (before * gap[:, i] < 0) & np.isnan(at)
+        straight = strengths[i - 1] + (strengths[i] - strengths[i - 1]) * _share(before, gap[:, i])
+        middle = (strengths[np.minimum(last + 1, i)] + strengths[i - 1]) / 2
+        at = np.where(flips, np.where(last == i - 1, straight, middle), at)
+        last = np.where(gap[:, i] != 0, i, last)
+    return at
+
+
+def _share(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """How far along the way from `before` to `after`, of opposite signs, zero is passed."""
+    return before / np.where(before == after, 1.0, before - after)
+
+
+def bootstrap_crossing(
+    strengths: Sequence[float], a: np.ndarray, b: np.ndarray, *, seed: int = 0, draws: int = 1000
+) -> Crossing | None:
+    """`Crossing` of two judges' accuracy curves, from their correctness bits a and b, [strengths, n] each.
+
+    The examples are drawn anew `draws` times, seeded, the same for both judges and all strengths. A draw
+    without a crossing counts as beyond the last strength. None where the curves themselves do not cross.
+    """
+    x = np.asarray(strengths, float)
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    at = crossing(x.tolist(), a.mean(axis=1).tolist(), b.mean(axis=1).tolist())
+    if at is None:
+        return None
+    n = a.shape[1]
+    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)
+    found = _crossings(x, counts @ (a - b).T)
+    low, high = np.quantile(np.where(np.isnan(found), np.inf, found), [0.025, 0.975], method="inverted_cdf")
+    gap = (a - b).mean(axis=1)
+    return Crossing(
+        at=at,
+        accuracy=float(np.interp(at, x, b.mean(axis=1))),
+        rising=bool(gap[np.flatnonzero(gap)[0]] < 0),
+        low=float(low) if np.isfinite(low) else None,
+        high=float(high) if np.isfinite(high) else None,
+        share=float(np.mean(~np.isnan(found))),
+    )
+
+
+def _stats() -> Any:
+    try:
+        from scipy import stats
+    except ImportError:
+        raise IntsimError("scipy is not installed", mend="pip install intsim[attack]") from None
+    return stats
