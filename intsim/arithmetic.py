@@ -26,8 +26,8 @@ from intsim.target import (
     Level,
     Mac,
     PowerOfTwo,
-    RescaledSum,
     Requantize,
+    RescaledSum,
     ThreeRescales,
     Thresholds,
     TwoMultipliers,
@@ -67,7 +67,7 @@ def rounded(n: int, d: int, mode: Rounding) -> int:
             return q + q % 2
 
 
-def rounded_float(v: float, mode: Rounding) -> int:
+def rounded_float(v: float | np.floating, mode: Rounding) -> int:
     """The float as an integer, from the exact ratio that it is."""
     return rounded(*float(v).as_integer_ratio(), mode)
 
@@ -269,18 +269,15 @@ def encoded(
         case Thresholds():
             steps = [Fraction(2 * (low - zero_point + i) + 1, 2) for i in range(high - low)]
             numbers = {
-                "thresholds": np.array(
-                    [[math.ceil(step / Fraction(d)) for step in steps] for d in ratios], np.int64
-                )
+                "thresholds": np.array([[math.ceil(step / Fraction(d)) for step in steps] for d in ratios], np.int64)
             }
     return Rescale(rule=rule, zero_point=zero_point, low=low, high=high, overflow=overflow, **numbers)
 
 
-def encoded_mean(
-    rule: RescaledSum, sx: float, sy: float, n: int, *, zero_point: int, low: int, high: int
-) -> Rescale:
+def encoded_mean(rule: RescaledSum, sx: float, sy: float, n: int, *, zero_point: int, low: int, high: int) -> Rescale:
     """The rescale from sums of n integers of scale sx to their mean in integers of scale sy (12)."""
-    inner, limits = rule.requantize, {"zero_point": zero_point, "low": low, "high": high}
+    inner = rule.requantize
+    limits: dict[str, Any] = {"zero_point": zero_point, "low": low, "high": high}
     match rule.encoding, inner:
         case "tflite", FixedPoint():
             m, e = fixed_point(float(sx) / float(sy), inner)

@@ -17,7 +17,8 @@ def enter(program: Program, x: np.ndarray | Mapping[str, np.ndarray]) -> dict[st
     arrays = x if isinstance(x, Mapping) else dict.fromkeys(program.inputs, x)
     if not isinstance(x, Mapping) and len(program.inputs) != 1:
         raise IntsimError(
-            f"the network has {len(program.inputs)} inputs", mend=f"give each by name: {', '.join(program.inputs)}"
+            f"the network has {len(program.inputs)} inputs",
+            mend=f"give each by name: {', '.join(program.inputs)}",
         )
     for name in arrays:
         if name not in program.inputs:
@@ -35,7 +36,9 @@ def _integers(name: str, door: Door, x: np.ndarray) -> np.ndarray:
     x, where = np.asarray(x), f"input {name}"
     if x.shape[1:] != door.shape or x.ndim != len(door.shape) + 1:
         raise IntsimError(
-            f"has shape {x.shape}", where=where, mend=f"the network takes (n, {', '.join(map(str, door.shape))})"
+            f"has shape {x.shape}",
+            where=where,
+            mend=f"the network takes (n, {', '.join(map(str, door.shape))})",
         )
     if x.dtype == np.uint8 and door.table is not None:
         channels = np.arange(door.table.shape[1]).reshape(1, -1, *(1,) * (x.ndim - 2))
@@ -65,7 +68,7 @@ def wanted(program: Program, trace: Sequence[str]) -> list[str]:
         if entry == "*":
             found += program.tensors
             continue
-        name, _, what = entry.partition(":accumulator") if entry.endswith(":accumulator") else (entry, "", "")
+        name, _, _ = entry.partition(":accumulator") if entry.endswith(":accumulator") else (entry, "", "")
         name = name if name in program.tensors else tensor_of.get(name, name)
         if name not in program.tensors:
             raise unknown("tensor or step", name, [*program.tensors, *tensor_of])

@@ -9,7 +9,7 @@ from intsim.errors import IntsimError
 from intsim.integers import frozen
 
 Shape = tuple[int, ...]
-Attribute = int | float | str | tuple[int, ...] | tuple[float, ...]
+Attribute = int | float | str | tuple[int | float, ...]
 
 
 class Pixels(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -70,7 +70,7 @@ def _by_alias(cls: Any, value: object, aliases: dict[str, str]) -> Any:
 
 
 class IntType(Struct, frozen=True, forbid_unknown_fields=True):
-    """Two's complement integers of `bits` bits; `narrow_range` leaves out the lowest one (or, unsigned, the highest)."""
+    """Two's complement integers of `bits` bits; `narrow_range` leaves out the lowest (unsigned: highest)."""
 
     bits: int
     signed: bool = True
@@ -152,9 +152,7 @@ class Affine(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         )
 
 
-def affine(
-    scale: Any, zero_point: Any = 0, type_: IntType | str = "s8", axis: int | None = None
-) -> Affine:
+def affine(scale: Any, zero_point: Any = 0, type_: IntType | str = "s8", axis: int | None = None) -> Affine:
     """An `Affine` from numbers or arrays: scales are rounded to float32."""
     return Affine(
         scale=tuple(float(np.float32(s)) for s in np.ravel(scale)),

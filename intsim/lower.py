@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from intsim.check import check
 from intsim.errors import IntsimError
 from intsim.graph import Node, Pixels
 from intsim.integers import Affine, IntType
@@ -32,19 +33,17 @@ def lower(source: QuantizedGraph, target: Target, *, nodes: Mapping[str, Target]
         inputs = []
         for name in _activations(node, source):
             wanted = own_affine(source, name, machine)
-            if wanted != affines[name]:
+            crosses = wanted != affines[name]
+            if crosses:
                 steps += _border(name, affines, wanted, machine)
-                name = _crossed(name, machine)
-            inputs.append(name)
+            inputs.append(_crossed(name, machine) if crosses else name)
         affines[node.outputs[0]] = own_affine(source, node.outputs[0], machine)
         steps.append(_step(node, source, machine, tuple(inputs), affines))
     shapes = source.graph.shapes
-    return Program(
+    program = Program(
         name=source.graph.name,
         inputs={name: _input_door(source, name, affines[name]) for name in source.graph.inputs},
-        outputs={
-            name: Door(tensor=name, shape=shapes[name], affine=affines[name]) for name in source.graph.outputs
-        },
+        outputs={name: Door(tensor=name, shape=shapes[name], affine=affines[name]) for name in source.graph.outputs},
         tensors={
             name: Tensor(shape=inside_shape(shapes[name.split("@")[0] if name not in shapes else name]), affine=a)
             for name, a in affines.items()
@@ -53,10 +52,15 @@ def lower(source: QuantizedGraph, target: Target, *, nodes: Mapping[str, Target]
         targets={machine.name: machine for machine in (target, *machines.values())},
         source=source,
     )
+    return check(program)
 
 
 def _step(
-    node: Node, source: QuantizedGraph, machine: Target, inputs: tuple[str, ...], affines: Mapping[str, Affine]
+    node: Node,
+    source: QuantizedGraph,
+    machine: Target,
+    inputs: tuple[str, ...],
+    affines: Mapping[str, Affine],
 ) -> Step:
     if node.op not in OPS:
         raise IntsimError(f"{node.op} is not supported", where=node.name, mend="see intsim inspect")
@@ -69,9 +73,7 @@ def _step(
         output=affines[node.outputs[0]],
     )
     compute = OPS[node.op].lower(node, site)
-    return Step(
-        name=node.name, op=node.op, inputs=inputs, outputs=node.outputs, target=machine.name, compute=compute
-    )
+    return Step(name=node.name, op=node.op, inputs=inputs, outputs=node.outputs, target=machine.name, compute=compute)
 
 
 def _activations(node: Node, source: QuantizedGraph) -> list[str]:
@@ -100,9 +102,7 @@ def own_affine(source: QuantizedGraph, tensor: str, machine: Target) -> Affine:
             raise IntsimError(f"activations are {affine.type}", where=where, mend=f"the machine takes {takes}")
         affine = affine.shifted(IntType(affine.type.bits, wide[0].signed))
     if affine.zero != 0 and not scheme.zero_points:
-        raise IntsimError(
-            f"has zero point {affine.zero}, the machine has none", where=where, mend="quantize symmetric"
-        )
+        raise IntsimError(f"has zero point {affine.zero}, the machine has none", where=where, mend="quantize symmetric")
     if scheme.power_of_two and np.frexp(affine.scale[0])[0] != 0.5:
         raise IntsimError(
             f"has scale {affine.scale[0]:g}, the machine takes powers of two",
@@ -126,7 +126,9 @@ def _check_weights(node: Node, source: QuantizedGraph, machine: Target) -> None:
         raise IntsimError("weights have a scale per channel", where=where, mend="quantize per tensor")
     if scheme.power_of_two and any(np.frexp(s)[0] != 0.5 for s in affine.scale):
         raise IntsimError(
-            "weights have scales that are no powers of two", where=where, mend="quantize with power-of-two scales"
+            "weights have scales that are no powers of two",
+            where=where,
+            mend="quantize with power-of-two scales",
         )
 
 

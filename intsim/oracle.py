@@ -7,7 +7,7 @@ import numpy as np
 from intsim.doors import dequantize_outputs, enter, wanted
 from intsim.ops import meaning
 from intsim.ops.dot import accumulators, requantized_array
-from intsim.program import Dot, Overflows, Program, Result, outside
+from intsim.program import Dot, Program, Result, outside
 
 
 def run(
@@ -48,5 +48,3 @@ def run(
         traced={name: typed[name] for name in keep if name in typed} | traced,
         overflows=overflows,
     )
-
-

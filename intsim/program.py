@@ -1,4 +1,4 @@
-"""The integer program: steps whose fields are integers, each on a named machine, between an input and an output door."""
+"""The integer program: steps whose fields are integers, each on a named machine, from input doors to output doors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,9 +15,10 @@ from intsim.target import AddRule, Average, Bias, Mac, Requantize, Target
 class Rescale(Struct, frozen=True, kw_only=True, eq=False):
     """A requantization's numbers under its rule, one per channel or one for all (`[c]` or `[1]`).
 
-    FixedPoint: `multiplier` int64, `exponent` int64. PowerOfTwo: `exponent`. Float32Scale, Float64Scale: `multiplier`
-    of that type. Float32Requantize: `multiplier` float32 [sx, sy]. Thresholds: `thresholds` int64 `[c or 1, levels]`, ascending. The result, `zero_point` added, is put
-    into `low..high` by `overflow`: saturation clamps, wrapping is modulo high - low + 1.
+    FixedPoint: `multiplier` int64, `exponent` int64. PowerOfTwo: `exponent`. Float32Scale, Float64Scale:
+    `multiplier` of that type. Float32Requantize: `multiplier` float32 [sx, sy]. Thresholds: `thresholds` int64
+    `[c or 1, levels]`, ascending. The result, `zero_point` added, is put into `low..high` by `overflow`: saturation
+    clamps, wrapping is modulo high - low + 1.
     """
 
     rule: Requantize
@@ -88,7 +89,7 @@ class AveragePool(Struct, frozen=True, kw_only=True, eq=False, tag=True):
 
 
 class Add(Struct, frozen=True, kw_only=True, eq=False, tag=True):
-    """The sum of two tensors of one shape, by `rule`; its numbers:
+    """The sum of two tensors of one shape, by `rule`.
 
     ThreeRescales: `multiplier` int64 [a, b, out], `exponent` int64 [a, b, out]. TwoMultipliers: `multiplier` int64
     [a, b], `exponent` int64 [shift to the right]. Float32Add: `multiplier` float32 [ra, rb, fixed]. AlignedAdd:

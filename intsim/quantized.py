@@ -47,7 +47,7 @@ def dequantized(values: np.ndarray, affine: Affine) -> np.ndarray:
     return scale * (values.astype(np.int64) - zero).astype(np.float32)
 
 
-def quantized(values: np.ndarray, affine: Affine) -> np.ndarray:
+def quantized(values: np.ndarray | np.float32, affine: Affine) -> np.ndarray:
     """round_half_even(x / scale) + zero_point, saturated, in float32 as QuantizeLinear does it."""
     scale = np.asarray(affine.scale, np.float32).reshape(along(affine, np.ndim(values)))
     zero = np.asarray(affine.zero_point, np.float32).reshape(

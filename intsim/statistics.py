@@ -13,17 +13,17 @@ CONFIDENCE = 0.95
 
 
 class Rate(Struct, frozen=True):
-    """`correct` of `n`, and the Wilson interval `low..high` of the proportion."""
+    """`count` of `n`, and the Wilson interval `low..high` of the proportion."""
 
-    correct: int
+    count: int
     n: int
     low: float
     high: float
 
     @property
     def value(self) -> float:
-        """The proportion, correct / n; NaN where n is 0."""
-        return self.correct / self.n if self.n else math.nan
+        """The proportion, count / n; NaN where n is 0."""
+        return self.count / self.n if self.n else math.nan
 
 
 class Paired(Struct, frozen=True, kw_only=True):
@@ -58,12 +58,12 @@ class Crossing(Struct, frozen=True, kw_only=True):
     share: float
 
 
-def wilson(correct: int, n: int, confidence: float = CONFIDENCE) -> Rate:
-    """`Rate` of `correct` successes in n trials with the Wilson interval; of no trials at all, 0..1."""
+def wilson(count: int, n: int, confidence: float = CONFIDENCE) -> Rate:
+    """`Rate` of `count` successes in n trials with the Wilson interval; of no trials at all, 0..1."""
     if n == 0:
         return Rate(0, 0, 0.0, 1.0)
-    interval = _stats().binomtest(int(correct), int(n)).proportion_ci(confidence, method="wilson")
-    return Rate(int(correct), int(n), float(interval.low), float(interval.high))
+    interval = _stats().binomtest(int(count), int(n)).proportion_ci(confidence, method="wilson")
+    return Rate(int(count), int(n), float(interval.low), float(interval.high))
 
 
 def mcnemar(gained: int, lost: int) -> float:
@@ -76,18 +76,13 @@ def paired(a: np.ndarray, b: np.ndarray, confidence: float = CONFIDENCE) -> Pair
     """`Paired` of the correctness bits a[n] and b[n], bool, of the same examples in the same order."""
     a, b = np.asarray(a, bool), np.asarray(b, bool)
     assert a.shape == b.shape == (len(a),)
-    table = [int(np.sum(left & right)) for left, right in ((a, b), (a, ~b), (~a, b), (~a, ~b))]
-    low, high = newcombe(*table, confidence=confidence)
-    n, gained, lost = len(a), table[1], table[2]
+    n, gained, lost = len(a), int(np.sum(a & ~b)), int(np.sum(~a & b))
+    low, high = newcombe(int(np.sum(a & b)), gained, lost, int(np.sum(~a & ~b)), confidence)
     difference = (gained - lost) / n if n else 0.0
-    return Paired(
-        n=n, gained=gained, lost=lost, difference=difference, low=low, high=high, p=mcnemar(gained, lost)
-    )
+    return Paired(n=n, gained=gained, lost=lost, difference=difference, low=low, high=high, p=mcnemar(gained, lost))
 
 
-def newcombe(
-    both: int, gained: int, lost: int, neither: int, confidence: float = CONFIDENCE
-) -> tuple[float, float]:
+def newcombe(both: int, gained: int, lost: int, neither: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Interval of the difference of two paired proportions, (both + gained) / n - (both + lost) / n.
 
     Wilson limits of the two proportions, squared and added with their correlation phi, whose numerator is

@@ -76,9 +76,7 @@ class Bias(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 # ---- requantization: from the accumulator to the output type ---------------------------------------------------
 
 
-class FixedPoint(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="fixed_point"
-):
+class FixedPoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="fixed_point"):
     """real scale ~ M * 2^(e - bits), 2^(bits-1) <= M < 2^bits, encoded with `encoding`.
 
     `first` None: y = rounding(a * M / 2^(bits - e)), one rounding. Otherwise two: h = first(wrap(a << max(e, 0)) * M /
@@ -94,9 +92,7 @@ class FixedPoint(
     zero_point: Literal["after", "before"] = "after"
 
 
-class PowerOfTwo(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="power_of_two"
-):
+class PowerOfTwo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="power_of_two"):
     """real scale = 2^e exactly: y = rounding(a * 2^e)."""
 
     rounding: Rounding = Rounding.HALF_UP
@@ -128,9 +124,7 @@ class Float32Requantize(
     """y = half_even(f32(f32(a * sx) / sy)) + zy: dequantized and quantized again, one scale for the whole tensor."""
 
 
-class Thresholds(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="thresholds"
-):
+class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="thresholds"):
     """y = low + #{i: a >= t[i]}; the thresholds are those of the exact scale with ties upwards."""
 
 
@@ -147,9 +141,7 @@ class Divide(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
     centred: bool = False
 
 
-class Reciprocal(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="reciprocal"
-):
+class Reciprocal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="reciprocal"):
     """rounding(sum * R / 2^bits), R = floor((2^bits + n/2) / n), on q - zero point.
 
     `stages` 2: first with the window's width, then with its height.
@@ -163,14 +155,13 @@ class Reciprocal(
 class Float32Average(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="float32_average"
 ):
-    """Dequantized to float32, summed in window order, divided by n and by the output scale; the zero point is added
-    before the rounding (half to even).
+    """Half to even of the float32 mean plus the zero point.
+
+    Dequantized to float32, summed in window order, divided by n, then by the output scale.
     """
 
 
-class RescaledSum(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="rescaled_sum"
-):
+class RescaledSum(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="rescaled_sum"):
     """sum(q - zx) as an accumulator, requantized with the real scale sx / (sy * n).
 
     `encoding` says how that scale is formed: "tflite": the multiplier of sx/sy, divided by n in integers;
@@ -205,27 +196,22 @@ class TwoMultipliers(
     rounding: Rounding = Rounding.HALF_UP
 
 
-class Float32Add(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="float32_add"
-):
-    """y = half_even(a * ra + (b * rb + fixed)), ra = f32(sa/sy), rb = f32(sb/sy), fixed = zy - (ra*za + rb*zb) in
-    float32; `fused`: each multiply-add rounds once.
+class Float32Add(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="float32_add"):
+    """y = half_even(a * ra + (b * rb + fixed)), all in float32.
+
+    ra = f32(sa/sy), rb = f32(sb/sy), fixed = zy - (ra*za + rb*zb); `fused`: each multiply-add rounds once.
     """
 
     fused: bool = True
 
 
-class AlignedAdd(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="aligned_add"
-):
+class AlignedAdd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="aligned_add"):
     """Power-of-two scales: both shifted left to the finer scale, added, y = rounding(sum * 2^e)."""
 
     rounding: Rounding = Rounding.HALF_UP
 
 
-class ClippedAdd(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="clipped_add"
-):
+class ClippedAdd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="clipped_add"):
     """y = clip(half_even(a * f32(sa/sy))) + clip(half_even(b * f32(sb/sy))), clipped again; float32 products."""
 
 

@@ -16,6 +16,8 @@ from intsim.integers import frozen
 Right = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """The predicate (output[n, ...], y[n, ...]) -> bool[n]: which examples are answered right."""
 
+SAVE = "save it with numpy.savez(file, x=images, y=labels)"
+
 SLACK = 1e-3
 """How far a float input may lie outside the range of the pixels 0..255: what rounding in float32 explains."""
 
@@ -46,25 +48,19 @@ def load(path: Path | str) -> Data:
     Raises IntsimError where the file, an array's type, shape or range, or the number of labels is wrong.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise IntsimError(
-                    "is a single array", where=str(path), mend="save it with numpy.savez(file, x=..., y=...)"
-                )
-            if "x" not in file:
-                raise IntsimError(
-                    f'has no array "x", only {", ".join(file.files) or "nothing"}',
-                    where=str(path),
-                    mend="save it with numpy.savez(file, x=..., y=...)",
-                )
-            x, y = file["x"], file["y"] if "y" in file else None
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise IntsimError("is a single array, not an .npz", where=str(path), mend=SAVE)
+        with file:
+            if "x" not in file.files:
+                found = ", ".join(file.files) or "nothing"
+                raise IntsimError(f'has no array "x", only {found}', where=str(path), mend=SAVE)
+            x, y = file["x"], file.get("y")
     except FileNotFoundError:
         raise IntsimError("no such file", where=str(path)) from None
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise IntsimError(
-            f"cannot be read as .npz ({reason})", where=str(path), mend="save it with numpy.savez"
-        ) from None
+        raise IntsimError(f"cannot be read as .npz ({reason})", where=str(path), mend=SAVE) from None
     try:
         return data(x, y)
     except IntsimError as error:
@@ -80,9 +76,7 @@ def check(data: Data, shape: Shape, classes: int | None = None, pixels: Pixels |
     found = data.x.shape[1:]
     if found != tuple(shape):
         hint = "put channels first" if sorted(found) == sorted(shape) else "reshape or resize the images"
-        raise IntsimError(
-            f"is {_shape(data.x.shape)}, the network takes {_shape(('n', *shape))}", where="x", mend=hint
-        )
+        raise IntsimError(f"is {_shape(data.x.shape)}, the network takes {_shape(('n', *shape))}", where="x", mend=hint)
     if data.y is not None and classes is not None and len(data.y) and data.y.max() >= classes:
         raise IntsimError(
             f"label {data.y.max()} at {int(data.y.argmax())}, the network has {classes} outputs, 0 to {classes - 1}",
@@ -105,20 +99,14 @@ def _check_inputs(x: np.ndarray) -> None:
         raise IntsimError(f"is {_shape(x.shape)}, not [n, ...] with something in it", where="x")
     if x.dtype == np.float32 and not np.isfinite(x).all():
         bad = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(axis=1))
-        raise IntsimError(
-            f"{len(bad)} of {len(x)} inputs hold NaN or infinity, the first is {bad[0]}", where="x"
-        )
+        raise IntsimError(f"{len(bad)} of {len(x)} inputs hold NaN or infinity, the first is {bad[0]}", where="x")
 
 
 def _check_labels(y: np.ndarray, n: int) -> None:
     if y.dtype.kind not in "iu":
-        raise IntsimError(
-            f"is {y.dtype}, not integers", where="y", mend="give the class of each image, from 0"
-        )
+        raise IntsimError(f"is {y.dtype}, not integers", where="y", mend="give the class of each image, from 0")
     if y.ndim != 1:
-        raise IntsimError(
-            f"is {_shape(y.shape)}, not [n]", where="y", mend="give the class of each image, from 0"
-        )
+        raise IntsimError(f"is {_shape(y.shape)}, not [n]", where="y", mend="give the class of each image, from 0")
     if len(y) != n:
         raise IntsimError(f"{len(y)} labels for {n} images", where="y", mend="give one label an image")
     if y.min() < 0:
@@ -127,9 +115,7 @@ def _check_labels(y: np.ndarray, n: int) -> None:
 
 def _check_range(x: np.ndarray, pixels: Pixels) -> None:
     ends = np.array([0, 255], np.float32).reshape(2, *(1,) * (x.ndim - 1))
-    black, white = np.broadcast_to(
-        pixels.to_input(np.broadcast_to(ends, (2, *x.shape[1:]))), (2, *x.shape[1:])
-    )
+    black, white = np.broadcast_to(pixels.to_input(np.broadcast_to(ends, (2, *x.shape[1:]))), (2, *x.shape[1:]))
     slack = SLACK * np.abs(white - black)
     low, high = np.minimum(black, white), np.maximum(black, white)
     if (x < low - slack).any() or (x > high + slack).any():

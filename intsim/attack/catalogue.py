@@ -1,7 +1,6 @@
 """The attacks as data: what distinguishes one from another, and where attacks of your own are found."""
 
 import importlib
-from collections.abc import Callable
 from fractions import Fraction
 from importlib.metadata import entry_points
 from typing import Any, Literal
@@ -50,8 +49,8 @@ ATTACKS: dict[str, Attack] = {
         name="pgd_margin", loss="margin", steps=40, step_size=0.1, restarts=3, start="inside", keep="worst"
     ),
 }
-"""FGSM, BIM and PGD. Sources: Goodfellow, Shlens, Szegedy, ICLR 2015, arXiv 1412.6572; Kurakin, Goodfellow,
-Bengio, arXiv 1607.02533; Madry et al., ICLR 2018, arXiv 1706.06083. The step sizes are this catalogue's own."""
+"""Sources: FGSM, Goodfellow, Shlens, Szegedy, ICLR 2015, arXiv 1412.6572; BIM, Kurakin, Goodfellow, Bengio,
+arXiv 1607.02533; PGD, Madry et al., ICLR 2018, arXiv 1706.06083. Step sizes are this catalogue's own."""
 
 NOISE = {"linf": "noise", "l2": "noise_l2"}
 """The attack without a gradient that stands beside those of each norm."""
@@ -76,13 +75,13 @@ def find(name: str) -> Attack:
 
 
 def imported(spec: str) -> Any:
-    """What "module:name" names: an `Attack` or something that can be called. Raises IntsimError for others."""
+    """What "module:name" names: an `Attack` or something that can be called. Raises IntsimError."""
     module, _, attribute = spec.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise IntsimError(f"cannot be imported ({error})", where=f"attack {spec}") from None
-    if not (isinstance(found, Attack) or isinstance(found, Callable)):  # type: ignore[arg-type]
+    if not isinstance(found, Attack) and not callable(found):
         what = f"is {type(found).__name__}, not an Attack or a function (network, x, y, eps) -> images"
         raise IntsimError(what, where=f"attack {spec}")
     return found

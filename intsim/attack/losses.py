@@ -16,9 +16,9 @@ def _split(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """log((1 - p_y) / p_y) = logsumexp of the other logits, minus the own one.
 
-    Cross entropy is log(1 + exp(this)): it grows with this, and its gradient is this one's times 1 - p_y, a
-    positive number an image, which neither sign steps nor normalised steps see. Written as -log p_y in float32
-    the gradient is rounded to nothing, or misdirected, once p_y rounds to 1; this form never is.
+    Cross entropy is log(1 + exp(this)): it grows with this, and its gradient is this one's times 1 - p_y, one
+    positive number an image, which neither sign steps nor normalised steps see. The gradient of -log p_y
+    in float32 is misdirected once p_y rounds to 1, and in float64 zero once 1 - p_y does; this one never is.
     """
     own, others = _split(logits, y)
     return others.logsumexp(1) - own

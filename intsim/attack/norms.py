@@ -1,4 +1,4 @@
-"""The balls that perturbations stay in: a norm is a random start, a step, a projection, and how it is measured.
+"""The norms: a random start, a step, a projection, a rounding, and how long a perturbation is.
 
 Everything here is in steps of the grid, float64. `delta[n, ...]`, `gradient[n, ...]`: torch tensors.
 """
@@ -59,8 +59,8 @@ def _round_nearest(delta: Tensor, radius: float) -> Tensor:
 def _round_in_ball(delta: Tensor, radius: float) -> Tensor:
     """The nearest whole steps, as far as the ball allows: towards zero, then the largest fractions first.
 
-    Rounding towards zero never leaves the ball; rounding t up to t + 1 lengthens the square by 2 t + 1, and the
-    squares are whole numbers far below 2**53, so the sums are exact.
+    Rounding towards zero never leaves the ball; rounding t up to t + 1 lengthens the square by 2 t + 1, and
+    all squares are whole numbers far below 2**53, so the sums are exact.
     """
     size = delta.abs().flatten(1)
     whole = size.floor()

@@ -16,10 +16,12 @@ Network = Callable[[Tensor], Tensor]
 
 
 def twin(graph: Graph, dtype: str = "float32", output: str = "") -> Network:
-    """The network of a normalised `graph` as a function of pixels in 0..1 (pixel / 255), [n, c, h, w] -> [n, classes].
+    """The network of a normalised `graph`, from pixels in 0..1 (pixel / 255) [n, c, h, w] to logits [n, classes].
 
-    It applies the graph's own `Pixels` first. Everything is computed in `dtype`: "float32", or "float64". `output`:
-    which of the graph's outputs, the first where it is "". Raises IntsimError for an op without a line in `OPS`.
+    It applies the graph's own `Pixels` first. Everything is computed in `dtype`, "float32" or "float64".
+    `output`: which of the graph's outputs, the first where it is "".
+
+    Raises IntsimError for an op without a line in `OPS`, and for a graph with several inputs.
     """
     torch = door.torch()
     if len(graph.inputs) != 1:

@@ -1,5 +1,16 @@
-"""ONNX files: float ones become a Graph."""
+"""ONNX files: float ones become a Graph, quantized ones a QuantizedGraph, which is written as QDQ or QOperator."""
 
+from intsim.onnx_io.dialect import is_quantized, read_quantized
+from intsim.onnx_io.qdq import qdq_model, write_qdq
+from intsim.onnx_io.qoperator import qoperator_model, write_qoperator
 from intsim.onnx_io.read import read
 
-__all__ = ["read"]
+__all__ = [
+    "is_quantized",
+    "qdq_model",
+    "qoperator_model",
+    "read",
+    "read_quantized",
+    "write_qdq",
+    "write_qoperator",
+]

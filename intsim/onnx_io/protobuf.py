@@ -61,9 +61,7 @@ def parse(path: Path) -> ModelProto:
         raise IntsimError("is not an ONNX file: it holds no network", where=where)
     version = opsets(model).get("")
     if version is None:
-        raise IntsimError(
-            "names no opset: it is truncated, or not ONNX", where=where, mend="export it again"
-        )
+        raise IntsimError("names no opset: it is truncated, or not ONNX", where=where, mend="export it again")
     if not OLDEST_OPSET <= version <= NEWEST_OPSET:
         newer = "install a newer onnx, or " if version > NEWEST_OPSET else ""
         raise IntsimError(
@@ -102,6 +100,18 @@ def attributes(node: NodeProto) -> dict[str, Attribute]:
         elif a.type == AttributeProto.INTS:
             values[a.name] = tuple(a.ints)
     return values
+
+
+def defaults(node: NodeProto, versions: dict[str, int]) -> dict[str, Attribute]:
+    """The attributes that ONNX gives the operator, in the file's opset, where a file says nothing."""
+    if node.domain not in ("", "ai.onnx"):
+        return {}
+    try:
+        schema = onnx.defs.get_schema(node.op_type, versions[""], "")
+    except onnx.defs.SchemaError:
+        return {}
+    given = [a.default_value for a in schema.attributes.values()]
+    return attributes(NodeProto(attribute=[a for a in given if a.type]))
 
 
 def tensor(proto: TensorProto, folder: Path, where: str = "") -> np.ndarray:

@@ -9,8 +9,8 @@ from onnx import ModelProto, NodeProto, TensorProto, TypeProto
 
 from intsim.errors import IntsimError
 from intsim.graph import Graph, Node, Pixels, Shape
-from intsim.onnx_io.protobuf import attributes, inlined, operator, opsets, parse, reads, tensor
-from intsim.onnx_io.shapes import Walk, walk
+from intsim.onnx_io.protobuf import attributes, defaults, inlined, operator, opsets, parse, reads, tensor
+from intsim.onnx_io.shapes import Walk, checked, walk
 
 # Two sizes that no dimension of a network has by chance: what differs between a walk at one and a walk at the other
 # depends on the batch, and nothing else does.
@@ -21,6 +21,7 @@ _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorP
 def read(path: Path | str) -> Graph:
     """The Graph of the ONNX file, with ONNX's operators and the file's own names for tensors.
 
+    Attributes that the file leaves out and ONNX has a default for are there with that default.
     Constants are computed (Constant nodes, what only shapes decide), the first axis of every input is the batch and
     stands in no shape, and a Reshape that keeps the batch in front has the target (-1, rest). Operators outside
     ONNX's own domain are called `domain.Operator`. An operator that is not known, or that moves the batch away from
@@ -41,6 +42,7 @@ def graph_of(model: ModelProto, folder: Path, *, name: str = "model") -> Graph:
     nodes, constants = _constant_nodes(nodes, constants, folder)
     inputs = _inputs(model, constants)
     nodes = ordered(nodes, {*constants, *inputs})
+    checked(nodes, versions)
     own_batch = _own_batch(inputs)
     walks = [
         walk(nodes, constants, inputs, versions, batch=batch, own_batch=own_batch)
@@ -181,6 +183,7 @@ def _assemble(
     model: ModelProto, nodes: Sequence[NodeProto], inputs: dict[str, TypeProto], one: Walk, other: Walk
 ) -> Graph:
     """The Graph of what two walks at different batches agree on."""
+    versions = opsets(model)
     constants = {n: a for n, a in one.constants.items() if n in other.constants and _same(a, other.constants[n])}
     shapes = _shapes(one, other)
     outputs = tuple(dict.fromkeys(value.name for value in model.graph.output))
@@ -194,7 +197,11 @@ def _assemble(
         if not results:
             continue
         node = Node(
-            name=proto.name, op=operator(proto), inputs=_operands(proto), outputs=results, attributes=attributes(proto)
+            name=proto.name,
+            op=operator(proto),
+            inputs=_operands(proto),
+            outputs=results,
+            attributes={**defaults(proto, versions), **attributes(proto)},
         )
         if node.op == "Reshape" and results[0] in shapes and node.inputs[0] in shapes:
             target = f"{node.name}_target"

@@ -23,6 +23,39 @@ _LARGEST = 2**26  # elements of a computed constant
 _SMALL = 4096  # elements of a constant that shape inference is shown
 
 
+def checked(nodes: Sequence[NodeProto], opsets: dict[str, int]) -> None:
+    """Raises IntsimError for a node of ONNX's own that lacks an operand or attribute it must have, or has a wrong one.
+
+    Operators that the opset does not have are let through, and so is control flow: nothing is computed with them.
+    """
+    context = checker.C.CheckerContext()
+    context.ir_version, context.opset_imports = onnx.IR_VERSION, opsets
+    for node in nodes:
+        schema = _schema(node, opsets)
+        if schema is None or has_graphs(node):
+            continue
+        try:
+            checker.check_node(node, context)
+        except checker.ValidationError as error:
+            raise _invalid(node, first_line(error)) from error
+        required = [i for i, formal in enumerate(schema.inputs) if formal.option == schema.FormalParameterOption.Single]
+        if any(not node.input[index] for index in required) or not any(node.output):
+            raise _invalid(node, "an operand or result has no name")
+
+
+def _schema(node: NodeProto, opsets: dict[str, int]) -> onnx.defs.OpSchema | None:
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opsets[""], "")
+    except onnx.defs.SchemaError:
+        return None
+    return None if schema.deprecated or node.domain not in ("", "ai.onnx") else schema
+
+
+def _invalid(node: NodeProto, why: str) -> IntsimError:
+    mend = "the file is damaged: export it again, or ask onnx.checker"
+    return IntsimError(f"is no valid {operator(node)} ({why})", where=node.name, mend=mend)
+
+
 class Walk(Struct, frozen=True, kw_only=True):
     """What a file's tensors are when the batch has one certain size: constants by value, the others by type."""
 
@@ -54,13 +87,14 @@ def walk(
     types |= {name: _with_batch(type_, batch) for name, type_ in inputs.items()}
     lenient = own_batch is not None and own_batch != batch
     for node in nodes:
-        if node.domain not in ("", "ai.onnx") or any(name not in types for name in reads(node)):
+        schema = _schema(node, opsets)
+        if schema is None or any(name not in types for name in reads(node)):
             continue
         own = {name: known[name] for name in node.input if name in known}
         if lenient:
             own |= _generalised(node, own, types, batch, own_batch)
         try:
-            found = _infer(node, types, own, opsets)
+            found = _infer(node, schema, types, own, opsets)
         except IntsimError:
             if lenient:
                 continue
@@ -102,17 +136,15 @@ def _generalised(
 
 
 def _infer(
-    node: NodeProto, types: dict[str, TypeProto], own: dict[str, np.ndarray], opsets: dict[str, int]
+    node: NodeProto,
+    schema: onnx.defs.OpSchema,
+    types: dict[str, TypeProto],
+    own: dict[str, np.ndarray],
+    opsets: dict[str, int],
 ) -> dict[str, TypeProto]:
-    """The types of the node's outputs, after the node itself is known to be well formed."""
-    mend = "the file is damaged: export it again, or check it with onnx.checker"
-    context = checker.C.CheckerContext()
-    context.ir_version, context.opset_imports = onnx.IR_VERSION, opsets
+    """The types of the node's outputs."""
     small = {name: numpy_helper.from_array(a, name) for name, a in own.items() if a.size <= _SMALL}
     try:
-        if not has_graphs(node):
-            checker.check_node(node, context)
-        schema = onnx.defs.get_schema(node.op_type, opsets[""], "")
         found = shape_inference.infer_node_outputs(
             schema,
             node,
@@ -121,16 +153,16 @@ def _infer(
             opset_imports=[helper.make_opsetid(*item) for item in opsets.items()],
             ir_version=onnx.IR_VERSION,
         )
-    except (checker.ValidationError, shape_inference.InferenceError, onnx.defs.SchemaError, KeyError) as error:
-        raise IntsimError(f"is no valid {operator(node)} ({first_line(error)})", where=node.name, mend=mend) from error
+    except (checker.ValidationError, shape_inference.InferenceError, KeyError) as error:
+        raise _invalid(node, first_line(error)) from error
     shapes = {name: shape for name, type_ in found.items() if (shape := _shape(type_)) is not None}
     for shape in shapes.values():
         if any(size < 0 for size in shape):
-            raise IntsimError(f"its output would have the shape {list(shape)}", where=node.name, mend=mend)
+            raise _invalid(node, f"its output would have the shape {list(shape)}")
     if node.op_type == "Reshape" and node.output[0] in shapes:
         before, after = _shape(types[node.input[0]]), shapes[node.output[0]]
         if before is not None and math.prod(before) != math.prod(after):
-            raise IntsimError(f"cannot turn {list(before)} into {list(after)}", where=node.name, mend=mend)
+            raise _invalid(node, f"it cannot turn {list(before)} into {list(after)}")
     return {name: type_ for name, type_ in found.items() if name}
 
 

@@ -1,12 +1,11 @@
 """The operators: how each becomes a computation on integers, and what every computation means in plain integers."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from msgspec import Struct
 
-from intsim.graph import Node
+from intsim.graph import Node, Shape
 from intsim.ops import dot, elementwise, pool, wiring
 from intsim.ops.site import Site
 from intsim.program import (
@@ -48,19 +47,32 @@ OPS: dict[str, Op] = {
     "Reshape": Op(lower=wiring.lower_reshape, keeps_scale=True),
 }
 
-MEANINGS: dict[type, Callable[..., np.ndarray]] = {
-    Add: elementwise.add_meaning,
-    AveragePool: pool.average_pool_meaning,
-    Clip: elementwise.clip_meaning,
-    Convert: elementwise.convert_meaning,
-    Dot: dot.dot_meaning,
-    MaxPool: pool.max_pool_meaning,
-    Offset: elementwise.offset_meaning,
-    Pad: wiring.pad_meaning,
-    Rearrange: wiring.rearrange_meaning,
+
+class Meaning(Struct, frozen=True):
+    """A computation in plain integers: its outputs from its inputs, and one sample's output shape from theirs."""
+
+    outputs: Callable[..., np.ndarray]
+    shape: Callable[..., Shape]
+
+
+MEANINGS: dict[type, Meaning] = {
+    Add: Meaning(elementwise.add_meaning, elementwise.same_shape),
+    AveragePool: Meaning(pool.average_pool_meaning, pool.shape_of_pool),
+    Clip: Meaning(elementwise.clip_meaning, elementwise.same_shape),
+    Convert: Meaning(elementwise.convert_meaning, elementwise.shape_of_convert),
+    Dot: Meaning(dot.dot_meaning, dot.shape_of_dot),
+    MaxPool: Meaning(pool.max_pool_meaning, pool.shape_of_pool),
+    Offset: Meaning(elementwise.offset_meaning, elementwise.same_shape),
+    Pad: Meaning(wiring.pad_meaning, wiring.shape_of_pad),
+    Rearrange: Meaning(wiring.rearrange_meaning, wiring.shape_of_rearrange),
 }
 
 
-def meaning(compute: Any, *inputs: np.ndarray) -> np.ndarray:
+def meaning(compute: Compute, *inputs: np.ndarray) -> np.ndarray:
     """The computation's output integers, from its inputs `[n, ...]` in the inside layout."""
-    return MEANINGS[type(compute)](compute, *inputs)
+    return MEANINGS[type(compute)].outputs(compute, *inputs)
+
+
+def output_shape(compute: Compute, *shapes: Shape) -> Shape:
+    """One sample's output shape, from its inputs' shapes in the inside layout."""
+    return MEANINGS[type(compute)].shape(compute, *shapes)

@@ -98,20 +98,20 @@ def _taps(dot: Dot, image: np.ndarray, place: Shape, o: int) -> list[tuple[int, 
     """(x, w) of every product of one output, in the machine's order; padding has the input's zero point."""
     win, depth = dot.window, dot.weight.shape[-1]
     first = o // (len(dot.weight) // dot.group) * depth
-    steps: list[tuple[Shape, int]] = list(
-        itertools.product(itertools.product(*map(range, win.kernel)), range(depth))
-    )
+    steps: list[tuple[Shape, int]] = list(itertools.product(itertools.product(*map(range, win.kernel)), range(depth)))
     if dot.mac.order == "chw":
         steps.sort(key=lambda step: step[1])
     taps = []
     for tap, c in steps:
         where = tuple(
-            p * s - b + t * d
-            for p, s, b, t, d in zip(place, win.strides, win.begin, tap, win.dilations, strict=True)
+            p * s - b + t * d for p, s, b, t, d in zip(place, win.strides, win.begin, tap, win.dilations, strict=True)
         )
         within = all(0 <= i < size for i, size in zip(where, image.shape, strict=False))
         taps.append(
-            (int(image[(*where, first + c)]) if within else dot.input_zero_point, int(dot.weight[(o, *tap, c)]))
+            (
+                int(image[(*where, first + c)]) if within else dot.input_zero_point,
+                int(dot.weight[(o, *tap, c)]),
+            )
         )
     return taps
 
@@ -147,5 +147,5 @@ def requantized_array(dot: Dot, acc: np.ndarray) -> np.ndarray:
     """The output's integers from the raw accumulators `[n, ..., o]`."""
     out = np.empty_like(acc)
     for index in np.ndindex(acc.shape):
-        out[index] = requantized(acc[index], dot.rescale, index[-1])
+        out[index] = requantized(int(acc[index]), dot.rescale, index[-1])
     return out

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from intsim.arithmetic import add_numbers, added, requantized
-from intsim.graph import Node
+from intsim.graph import Node, Shape
 from intsim.ops.site import Site, rescale
 from intsim.program import Add, Clip, Convert, Offset
 from intsim.quantized import quantized
@@ -18,9 +18,7 @@ def lower_add(node: Node, site: Site) -> Add:
         raise site.error(f"adds {shapes[0]} and {shapes[1]}", "spell the broadcast out")
     a, b, y = *site.inputs, site.output
     try:
-        numbers = add_numbers(
-            site.target.add, *((affine.scale[0], affine.zero) for affine in (a, b)), (y.scale[0], y.zero)
-        )
+        numbers = add_numbers(site.target.add, (a.scale[0], a.zero), (b.scale[0], b.zero), (y.scale[0], y.zero))
     except ValueError as reason:
         raise site.error(str(reason), "quantize with power-of-two scales for this machine") from None
     return Add(
@@ -40,8 +38,9 @@ def lower_relu(node: Node, site: Site) -> Clip:
 
 def lower_clip(node: Node, site: Site) -> Clip:
     """The bounds in the output's integers."""
-    low, high = node.attributes["min"], node.attributes["max"]
-    assert isinstance(low, float) and isinstance(high, float)
+    low, high = node.attributes.get("min", -math.inf), node.attributes.get("max", math.inf)
+    assert isinstance(low, float)
+    assert isinstance(high, float)
     return _clip(site, low, high)
 
 
@@ -98,6 +97,17 @@ def convert_meaning(convert: Convert, *inputs: np.ndarray) -> np.ndarray:
                 part[index] = requantized(int(x[index]) - zero, rule, 0)
         parts.append(part)
     return np.concatenate(parts, convert.axis + 1)
+
+
+def same_shape(compute: Add | Clip | Offset, shape: Shape, *others: Shape) -> Shape:
+    """One sample's shape, unchanged."""
+    return shape
+
+
+def shape_of_convert(convert: Convert, *shapes: Shape) -> Shape:
+    """One sample's shape, joined along the axis."""
+    joined = sum(shape[convert.axis] for shape in shapes)
+    return (*shapes[0][: convert.axis], joined, *shapes[0][convert.axis + 1 :])
 
 
 def offset_meaning(offset: Offset, x: np.ndarray) -> np.ndarray:

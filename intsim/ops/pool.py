@@ -77,9 +77,9 @@ def _mean(site: Site, rule: RescaledSum, n: int) -> Rescale:
         raise site.error(str(reason), "choose another mean rule") from None
 
 
-def shape_of_window(win: Window, shape: Shape) -> Shape:
+def shape_of_pool(pool: MaxPool | AveragePool, shape: Shape) -> Shape:
     """One sample's output shape in the inside layout."""
-    return (*positions(shape, win), shape[-1])
+    return (*positions(shape, pool.window), shape[-1])
 
 
 # ---- meaning ---------------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def shape_of_window(win: Window, shape: Shape) -> Shape:
 
 def max_pool_meaning(pool: MaxPool, x: np.ndarray) -> np.ndarray:
     """The largest integer in each window."""
-    out = np.empty((len(x), *shape_of_window(pool.window, x.shape[1:])), object)
+    out = np.empty((len(x), *shape_of_pool(pool, x.shape[1:])), object)
     for n, *place, c in itertools.product(*map(range, out.shape)):
         values, _ = _values(pool.window, x[n, ..., c], tuple(place))
         out[(n, *place, c)] = max(v for v in values if v is not None)
@@ -96,7 +96,7 @@ def max_pool_meaning(pool: MaxPool, x: np.ndarray) -> np.ndarray:
 
 def average_pool_meaning(pool: AveragePool, x: np.ndarray) -> np.ndarray:
     """The average over each window (18)-(21)."""
-    out = np.empty((len(x), *shape_of_window(pool.window, x.shape[1:])), object)
+    out = np.empty((len(x), *shape_of_pool(pool, x.shape[1:])), object)
     for n, *place, c in itertools.product(*map(range, out.shape)):
         values, counts = _values(pool.window, x[n, ..., c], tuple(place))
         if pool.include_pad:

@@ -19,7 +19,8 @@ def lower_reshape(node: Node, site: Site) -> Rearrange:
 def lower_pad(node: Node, site: Site) -> Pad:
     """Padding with the integer of a constant."""
     pads, value = node.attributes["pads"], node.attributes["value"]
-    assert isinstance(pads, tuple) and isinstance(value, float)
+    assert isinstance(pads, tuple)
+    assert isinstance(value, float)
     _same_affine(site)
     rank = len(pads) // 2
     return Pad(
@@ -40,6 +41,16 @@ def _channels_first(rank: int) -> Shape:
 
 def _channels_last(rank: int) -> Shape:
     return (*range(1, rank), 0) if rank > 1 else (0,)
+
+
+def shape_of_rearrange(rearrange: Rearrange, shape: Shape) -> Shape:
+    """One sample's shape in the inside layout."""
+    return tuple(rearrange.shape[axis] for axis in rearrange.after)
+
+
+def shape_of_pad(pad: Pad, shape: Shape) -> Shape:
+    """One sample's shape in the inside layout."""
+    return tuple(b + size + e for b, size, e in zip(pad.begin, shape, pad.end, strict=True))
 
 
 # ---- meaning ---------------------------------------------------------------------------------------------------

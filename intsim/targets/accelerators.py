@@ -23,9 +23,7 @@ from intsim.target import (
 SYMMETRIC = Scheme(zero_points=False, per_channel=())
 SHIFTS = Scheme(zero_points=False, per_channel=(), power_of_two=True)
 
-_SDP = FixedPoint(
-    bits=15, rounding=Rounding.HALF_AWAY, middle=Cast(bits=17, overflow=Overflow.SATURATE)
-)
+_SDP = FixedPoint(bits=15, rounding=Rounding.HALF_AWAY, middle=Cast(bits=17, overflow=Overflow.SATURATE))
 NVDLA_SMALL = Target(
     name="nvdla_small",
     description="NVDLA nv_small: exact sums of 8, a saturating 34-bit sum, 16-bit multiplier, 17-bit middle",

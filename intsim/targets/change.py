@@ -66,9 +66,7 @@ def _converted(fields: Any, where: str) -> Target:
     try:
         return msgspec.convert(fields, Target)
     except msgspec.ValidationError as reason:
-        raise IntsimError(
-            str(reason), where=where, mend="intsim targets export NAME shows a complete one"
-        ) from None
+        raise IntsimError(str(reason), where=where, mend="intsim targets export NAME shows a complete one") from None
 
 
 def _without_none(value: Any) -> Any:
@@ -105,9 +103,7 @@ def with_accumulator(target: Target, bits: int, overflow: Overflow, tile: int | 
         mac=replace(target.mac, levels=levels),
         bias=replace(target.bias, bits=None),
         overrides=tuple(
-            replace(
-                o, mac=narrowed(o.mac), bias=None if o.bias is None else replace(o.bias, bits=None)
-            )
+            replace(o, mac=narrowed(o.mac), bias=None if o.bias is None else replace(o.bias, bits=None))
             for o in target.overrides
         ),
         fidelity="assumed",

@@ -1,0 +1,105 @@
+"""The whole way, in order, on one screen: a file, a float network, a quantized network, an integer program."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+
+from intsim import archive, targets
+from intsim.check import check
+from intsim.errors import IntsimError
+from intsim.graph import Graph, Pixels, find_node
+from intsim.lower import lower
+from intsim.program import Program
+from intsim.quantized import QuantizedGraph
+from intsim.target import Target
+
+Model = Graph | QuantizedGraph | Program
+
+
+def load(path: str | Path) -> Model:
+    """What the file holds: a normalised float Graph or a QuantizedGraph (ONNX), or a Program (.intsim).
+
+    Raises IntsimError for a file that is missing, damaged, or holds what is not supported.
+    """
+    from intsim import onnx_io
+    from intsim.normalise import normalise
+
+    if Path(path).suffix == archive.SUFFIX:
+        return check(archive.read(path))
+    if onnx_io.is_quantized(path):
+        return onnx_io.read_quantized(path)
+    graph, _ = normalise(onnx_io.read(path))
+    return graph
+
+
+def save(model: QuantizedGraph | Program, path: str | Path) -> None:
+    """Writes a Program as .intsim, a QuantizedGraph as QDQ .onnx; the file appears whole or not at all."""
+    from intsim import onnx_io
+
+    if isinstance(model, Program):
+        archive.write(model, path)
+    else:
+        onnx_io.write_qdq(model, path)
+
+
+def build(
+    model: str | Path | Model,
+    target: str | Target,
+    *,
+    calibration: np.ndarray | str | Path | None = None,
+    nodes: Mapping[str, str | Target] | None = None,
+    pixels: Pixels | None = None,
+    **quantization: Any,
+) -> Program:
+    """The integer program of `model` on `target`.
+
+    `calibration`: images for a float model, `x[n, c, h, w]` (uint8 pixels, or float32 in the network's input range)
+    or an .npz with such an `x`. `nodes`: other machines for some nodes, by the node's name or its output's.
+    `pixels`: how images become the network's input, where that is not pixel / 255. `quantization`: see
+    `intsim.quantize`. Raises IntsimError, with the mend, where a float model comes without calibration, or the
+    quantization is none that the machine takes.
+    """
+    machine = _machine(target)
+    model = load(model) if isinstance(model, str | Path) else model
+    graph = model if isinstance(model, Graph) else model.graph if isinstance(model, QuantizedGraph) else model.source.graph
+    others = {_node_name(graph, name): _machine(other) for name, other in (nodes or {}).items()}
+    if isinstance(model, Graph):
+        model = _quantized(with_pixels(model, pixels), [machine, *others.values()], calibration, quantization)
+    elif quantization:
+        raise IntsimError("is quantized already", where=graph.name, mend=f"leave out {', '.join(quantization)}")
+    source = model.source if isinstance(model, Program) else model
+    return lower(source, machine, nodes=others)
+
+
+def with_pixels(graph: Graph, pixels: Pixels | None) -> Graph:
+    """The network whose images become its input by `pixels` (None: as it was)."""
+    return graph if pixels is None else replace(graph, pixels=dict.fromkeys(graph.inputs, pixels))
+
+
+def _machine(target: str | Target) -> Target:
+    return targets.target(target) if isinstance(target, str) else target
+
+
+def _node_name(graph: Graph, name: str) -> str:
+    node = find_node(graph, name)
+    if node is None:
+        raise IntsimError(f'there is no node "{name}"', where=graph.name, mend="intsim inspect lists them")
+    return node.name
+
+
+def _quantized(
+    graph: Graph,
+    machines: list[Target],
+    calibration: np.ndarray | str | Path | None,
+    options: Mapping[str, Any],
+) -> QuantizedGraph:
+    from intsim import tasks
+    from intsim.quantize import meet, quantize
+
+    if calibration is None:
+        raise IntsimError("is a float network", where=graph.name, mend="give images: --calibration X.npz")
+    x = tasks.load(calibration).x if isinstance(calibration, str | Path) else calibration
+    return quantize(graph, x, meet([machine.scheme for machine in machines]), **options)

@@ -1,0 +1,152 @@
+"""The float network, run in numpy: what calibration looks at."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import reduce
+
+import numpy as np
+
+from intsim.errors import IntsimError
+from intsim.graph import Graph, Node, Shape
+
+
+def forward(graph: Graph, inputs: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+    """Every activation `[n, ...]` in float32 with its name, inputs first, in running order.
+
+    A tensor is forgotten after its last reader, so memory is bounded by the widest place of the network.
+    Raises IntsimError for an operator that is none of `normalise`'s.
+    """
+    last = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
+    values = dict(graph.constants)
+    for name in graph.inputs:
+        values[name] = inputs[name]
+        yield name, values[name]
+    for index, node in enumerate(graph.nodes):
+        if node.op not in FORWARD:
+            raise IntsimError(f"{node.op} is not supported", where=node.name, mend="see intsim inspect")
+        (output,) = node.outputs
+        values[output] = FORWARD[node.op](node, graph, *(values[name] for name in node.inputs if name))
+        yield output, values[output]
+        for name in (*node.inputs, output):
+            if last.get(name, -1) <= index:
+                values.pop(name, None)
+
+
+def floats_per_sample(graph: Graph) -> int:
+    """How many float32 numbers one sample needs at the widest node: inputs, output, unfolded windows."""
+    return max((_floats(node, graph) for node in graph.nodes), default=1)
+
+
+def _floats(node: Node, graph: Graph) -> int:
+    shapes = [graph.shapes[name] for name in (*node.inputs, *node.outputs) if name and name not in graph.constants]
+    total = sum(math.prod(shape) for shape in shapes)
+    if node.op == "Conv":
+        kernel = math.prod(_ints(node, "kernel_shape"))
+        total += kernel * shapes[0][0] * math.prod(shapes[-1][1:])
+    return total
+
+
+# ---- sums of products --------------------------------------------------------------------------------------
+
+
+def _conv(node: Node, graph: Graph, x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
+    shape, group = graph.shapes[node.outputs[0]], int(str(node.attributes["group"]))
+    out: np.ndarray
+    if group == x.shape[1] == len(w):
+        along = (-1, *(1,) * (x.ndim - 2))
+        kernel = w.reshape(group, -1)
+        out = reduce(np.add, (tap * kernel[:, t].reshape(along) for t, tap in enumerate(_taps(node, x, 0.0))))
+    else:
+        taps = list(_taps(node, x, 0.0))
+        unfolded = taps[0] if len(taps) == 1 else np.stack(taps, axis=2)
+        columns = unfolded.reshape(len(x), group, -1, math.prod(shape[1:]))
+        out = (w.reshape(group, len(w) // group, -1) @ columns).reshape(len(x), *shape)
+    return out if b is None else out + b.reshape(-1, *(1,) * (x.ndim - 2))
+
+
+def _gemm(node: Node, graph: Graph, x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
+    out: np.ndarray = x @ w.T
+    return out if b is None else out + b
+
+
+# ---- windows -----------------------------------------------------------------------------------------------
+
+
+def _max_pool(node: Node, graph: Graph, x: np.ndarray) -> np.ndarray:
+    return reduce(np.maximum, _taps(node, x, -math.inf))
+
+
+def _average_pool(node: Node, graph: Graph, x: np.ndarray) -> np.ndarray:
+    total = reduce(np.add, _taps(node, x, 0.0))
+    if node.attributes["count_include_pad"]:
+        return total / np.float32(math.prod(_ints(node, "kernel_shape")))
+    return total / reduce(np.add, _taps(node, np.ones_like(x[:1, :1]), 0.0))
+
+
+def _global_average_pool(node: Node, graph: Graph, x: np.ndarray) -> np.ndarray:
+    return x.mean(axis=tuple(range(2, x.ndim)), keepdims=True)
+
+
+def _taps(node: Node, x: np.ndarray, fill: float) -> Iterator[np.ndarray]:
+    """What each element of the kernel sees of `x[n, c, ...]` padded with `fill`: `[n, c, *positions]`."""
+    kernel, strides = _ints(node, "kernel_shape"), _ints(node, "strides")
+    dilations, pads = _ints(node, "dilations"), _ints(node, "pads")
+    around = list(zip(pads[: len(kernel)], pads[len(kernel) :], strict=True))
+    if any(pads):
+        x = np.pad(x, [(0, 0), (0, 0), *around], constant_values=np.float32(fill))
+    reach = [size - d * (k - 1) for size, d, k in zip(x.shape[2:], dilations, kernel, strict=True)]
+    for tap in itertools.product(*map(range, kernel)):
+        first = [t * d for t, d in zip(tap, dilations, strict=True)]
+        yield x[
+            (
+                slice(None),
+                slice(None),
+                *(slice(f, f + r, s) for f, r, s in zip(first, reach, strides, strict=True)),
+            )
+        ]
+
+
+def _ints(node: Node, name: str) -> Shape:
+    value = node.attributes[name]
+    assert isinstance(value, tuple)
+    return tuple(int(v) for v in value)
+
+
+# ---- the rest ----------------------------------------------------------------------------------------------
+
+
+def _clip(node: Node, graph: Graph, x: np.ndarray) -> np.ndarray:
+    low, high = node.attributes["min"], node.attributes["max"]
+    return np.clip(x, np.float32(str(low)), np.float32(str(high)))
+
+
+def _concat(node: Node, graph: Graph, *inputs: np.ndarray) -> np.ndarray:
+    return np.concatenate(inputs, axis=int(str(node.attributes["axis"])))
+
+
+def _reshape(node: Node, graph: Graph, x: np.ndarray) -> np.ndarray:
+    return x.reshape(len(x), *graph.shapes[node.outputs[0]])
+
+
+def _pad(node: Node, graph: Graph, x: np.ndarray) -> np.ndarray:
+    pads, value = _ints(node, "pads"), node.attributes["value"]
+    assert isinstance(value, float)
+    around = zip(pads[: len(pads) // 2], pads[len(pads) // 2 :], strict=True)
+    return np.pad(x, [(0, 0), *around], constant_values=np.float32(value))
+
+
+FORWARD: dict[str, Callable[..., np.ndarray]] = {
+    "Add": lambda node, graph, a, b: a + b,
+    "AveragePool": _average_pool,
+    "Clip": _clip,
+    "Concat": _concat,
+    "Conv": _conv,
+    "Flatten": _reshape,
+    "Gemm": _gemm,
+    "GlobalAveragePool": _global_average_pool,
+    "MaxPool": _max_pool,
+    "Pad": _pad,
+    "Relu": lambda node, graph, x: np.maximum(x, np.float32(0)),
+    "Reshape": _reshape,
+}

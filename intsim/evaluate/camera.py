@@ -1,0 +1,92 @@
+"""The images that everybody looks at: put on the camera's grid, then attacked, then handed out as pixels."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from intsim.attack.catalogue import ATTACKS, NOISE, Attack
+from intsim.attack.craft import BATCH, craft
+from intsim.attack.twin import Network
+from intsim.errors import IntsimError
+from intsim.evaluate.records import Images
+from intsim.graph import Pixels
+
+Strengths = Sequence[float] | Mapping[str, Sequence[float]]
+"""Radii in steps of 1/255, for all attacks or by the attack's name."""
+
+
+def on_grid(x: np.ndarray, pixels: Pixels, grid: int | None = 255) -> np.ndarray:
+    """What a camera with levels 0..grid delivers of x[n, c, ...]: integers, or float32 in 0..1 where `grid` is None.
+
+    `x`: uint8 0..255, or float32 in the network's input range, which `pixels` made of pixels.
+    """
+    if grid is not None and not 1 <= grid <= 65535:
+        raise IntsimError(f"has levels 0..{grid}", where="grid", mend="1 to 65535; 255 is a uint8 camera")
+    if x.dtype == np.uint8 and grid == 255:
+        return x
+    if x.dtype == np.uint8:
+        share = x / 255.0
+    else:
+        along = (1, -1) + (1,) * (x.ndim - 2)
+        mean, std = (np.asarray(v, np.float64).reshape(along) for v in (pixels.mean, pixels.std))
+        share = np.clip((x * std + mean) * (pixels.divisor / 255.0), 0.0, 1.0)
+    if grid is None:
+        return share.astype(np.float32)
+    return np.floor(share * grid + 0.5).astype(np.uint8 if grid <= 255 else np.uint16)
+
+
+def as_pixels(x: np.ndarray, grid: int | None = 255) -> np.ndarray:
+    """Images of the grid as a judge takes them: uint8 as they are on a grid of 255, else float32 in 0..255."""
+    if grid == 255:
+        return x
+    return (x * (255.0 / (1 if grid is None else grid))).astype(np.float32)
+
+
+def attacked(
+    network: Network,
+    x: np.ndarray,
+    y: np.ndarray,
+    attacks: Sequence[Attack],
+    strengths: Strengths,
+    *,
+    seed: int = 0,
+    grid: int | None = 255,
+    batch: int = BATCH,
+    progress: Callable[[str, int], None] | None = None,
+) -> Iterator[Images]:
+    """The clean images, then for every attack and strength those crafted on `network`, noise of each radius before.
+
+    `x[n, c, h, w]` lies on the grid (`on_grid`). A strength of 0 is what the clean images are. `progress` is told
+    which attack, and how many images are done, over all sets.
+    """
+    plan = planned(attacks, strengths)
+    yield Images(attack=None, eps_steps=0.0, grid=grid, x=x, digest=digest(x))
+    for index, (attack, eps_steps) in enumerate(plan):
+        before = index * len(x)
+
+        def tell(done: int, name: str = attack.name, before: int = before) -> None:
+            if progress is not None:
+                progress(name, before + done)
+
+        found = craft(attack, network, x, y, eps_steps, seed=seed, grid=grid, batch=batch, progress=tell)
+        yield Images(attack=attack, eps_steps=eps_steps, grid=grid, x=found, digest=digest(found))
+
+
+def planned(attacks: Sequence[Attack], strengths: Strengths) -> list[tuple[Attack, float]]:
+    """Which attack with which radius, in order: noise of every radius of a norm stands before its first attack."""
+    plan: dict[tuple[str, float], Attack] = {}
+    for attack in attacks:
+        given = strengths.get(attack.name, ()) if isinstance(strengths, Mapping) else strengths
+        for one in (ATTACKS[NOISE[attack.norm]], attack):
+            plan |= {(one.name, float(eps)): one for eps in given if eps > 0 and (one.name, float(eps)) not in plan}
+    return [(attack, eps) for (_, eps), attack in plan.items()]
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """SHA-256 over the shapes, types and values of the arrays."""
+    sha = hashlib.sha256()
+    for array in arrays:
+        sha.update(f"{array.dtype.str}{array.shape}".encode())
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()

@@ -1,0 +1,119 @@
+"""A Graph as a file spells it becomes a Graph in canonical spelling, which everything above relies on.
+
+x is an activation, w and b are constants (float32), attributes are all explicit: ints, floats, tuples of ints.
+
+| op | inputs | attributes |
+|---|---|---|
+| Conv | x[c, (h,) w], w[o, c / group, (kh,) kw], (b[o]) | kernel_shape, strides, dilations, pads, group |
+| ConvTranspose | x[c, (h,) w], w[c, o / group, (kh,) kw], (b[o]) | those of Conv, output_padding |
+| Gemm | x[k], w[o, k], (b[o]): x w^T + b | |
+| Relu | x | |
+| Clip | x | min, max: floats, -inf or inf where there is no bound |
+| MaxPool | x[c, (h,) w] | kernel_shape, strides, dilations, pads: cells of -inf |
+| AveragePool | x[c, (h,) w] | those of MaxPool, count_include_pad: pads are zeros that count (1) or do not (0) |
+| GlobalAveragePool | x[c, (h,) w] to [c, (1,) 1] | |
+| Add | two activations of one shape | |
+| Concat | activations | axis, counted with the batch as axis 0 |
+| Flatten | x[...] to [n] | |
+| Reshape | x | shape: of one sample |
+| Pad | x | pads of all axes but the batch; value: a float |
+
+pads are begins, then ends: (top, left, bottom, right). An AveragePool with count_include_pad 0 may have pads at the end
+that came from ceil_mode. Everything that multiplies or shifts by channel is folded into a neighbour, or into
+`Graph.pixels` at an input, or is a Conv with 1x1 kernels and as many groups as channels. A node that has no such
+spelling stays as ONNX spells it, with ONNX's defaults among its attributes, and `unsupported` says why.
+"""
+
+import numpy as np
+from msgspec.structs import replace
+
+from intsim.errors import IntsimError
+from intsim.graph import Graph
+from intsim.normalise.canonical import unsupported
+from intsim.normalise.rewriting import Rule, pruned, rewritten
+from intsim.normalise.scaling import (
+    scale,
+    scale_alone,
+    scale_chain,
+    scale_into_pixels,
+    scale_into_producer,
+    scale_into_reader,
+)
+from intsim.normalise.spelling import (
+    add,
+    cast,
+    clip,
+    clip_chain,
+    concat,
+    gemm,
+    identity,
+    reshape,
+    reshape_chain,
+    softmax,
+    transpose_chain,
+)
+from intsim.normalise.windows import convolution, pad, pad_into_window, pool, whole_map
+
+__all__ = ["normalise", "unsupported"]
+
+RULES: tuple[Rule, ...] = (
+    identity,
+    cast,
+    transpose_chain,
+    reshape,
+    reshape_chain,
+    softmax,
+    clip,
+    clip_chain,
+    gemm,
+    convolution,
+    pool,
+    whole_map,
+    pad,
+    pad_into_window,
+    add,
+    concat,
+    scale,
+    scale_chain,
+    scale_into_pixels,
+    scale_into_producer,
+    scale_into_reader,
+)
+
+
+def normalise(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
+    """The graph in canonical spelling, and one line on everything in it that a user should know about.
+
+    Each rule is an equation, which its docstring states; together they are applied until none finds anything. Weights
+    are computed in float64 and rounded to float32 once, at the end. Raises IntsimError for weights that are not finite.
+    """
+    graph, notes = _settled(pruned(graph))
+    graph, alone = rewritten(graph, scale_alone)
+    graph, rest = _settled(pruned(graph))
+    return _single(graph), (*notes, *alone, *rest)
+
+
+def _settled(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
+    """The graph to which no rule applies any more."""
+    notes: tuple[str, ...] = ()
+    before = None
+    while before != graph.nodes:
+        before = graph.nodes
+        for rule in RULES:
+            graph, more = rewritten(graph, rule)
+            notes += more
+        graph = pruned(graph)
+    return graph, notes
+
+
+def _single(graph: Graph) -> Graph:
+    """The graph with its float64 weights in float32."""
+    constants = {}
+    for name, array in graph.constants.items():
+        with np.errstate(over="ignore"):
+            constants[name] = array.astype(np.float32) if array.dtype.kind == "f" else array
+    for node in graph.nodes:
+        for name in node.inputs:
+            if name in constants and constants[name].dtype.kind == "f" and not np.isfinite(constants[name]).all():
+                raise IntsimError(f'its weight "{name}" holds values that are not finite', where=node.name)
+    return replace(graph, constants=constants)

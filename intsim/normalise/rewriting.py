@@ -1,0 +1,127 @@
+"""One way to change a Graph: a rule looks at a node and says what comes in place of what."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+
+from intsim.graph import Graph, Node, Pixels, Shape, consumers, producers
+
+
+class Site(Struct, frozen=True, kw_only=True):
+    """A Graph, and who reads and who computes each of its tensors."""
+
+    graph: Graph
+    readers: Mapping[str, list[Node]]
+    producers: Mapping[str, Node]
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """What a rule does to a Graph.
+
+    `nodes`: the nodes that come in place of the node of that name (none: it goes). `rename`: tensors that are called
+    otherwise from now on, wherever they stand. The rest is added to what is there; `note` is for the user.
+    """
+
+    nodes: dict[str, tuple[Node, ...]] = {}
+    rename: dict[str, str] = {}
+    constants: dict[str, np.ndarray] = {}
+    shapes: dict[str, Shape] = {}
+    pixels: dict[str, Pixels] = {}
+    note: str = ""
+
+
+Rule = Callable[[Site, Node], Change | None]
+
+
+def rewritten(graph: Graph, rule: Rule) -> tuple[Graph, tuple[str, ...]]:
+    """The graph after the rule was applied, node by node, until it finds nothing more; and the notes."""
+    notes: list[str] = []
+    index, site = 0, look(graph)
+    while index < len(site.graph.nodes):
+        change = rule(site, site.graph.nodes[index])
+        if change is None:
+            index += 1
+            continue
+        index = max(0, index - len(change.nodes))
+        site = look(_applied(site.graph, change))
+        notes += [change.note] if change.note else []
+    return site.graph, tuple(notes)
+
+
+def look(graph: Graph) -> Site:
+    """The Site of the graph."""
+    return Site(graph=graph, readers=consumers(graph), producers=producers(graph))
+
+
+def _applied(graph: Graph, change: Change) -> Graph:
+    def called(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(change.rename.get(name, name) for name in names)
+
+    nodes = [new for node in graph.nodes for new in change.nodes.get(node.name, (node,))]
+    if change.rename:
+        nodes = [replace(node, inputs=called(node.inputs), outputs=called(node.outputs)) for node in nodes]
+    shapes = {**graph.shapes, **change.shapes}
+    for old, new in change.rename.items():
+        if old in shapes:
+            shapes.setdefault(new, shapes.pop(old))
+    return replace(
+        graph,
+        nodes=tuple(nodes),
+        outputs=tuple(dict.fromkeys(called(graph.outputs))),
+        constants={**graph.constants, **change.constants},
+        shapes=shapes,
+        pixels={**graph.pixels, **change.pixels},
+    )
+
+
+def in_place(node: Node, *new: Node, **rest: object) -> Change:
+    """The change that puts `new` in place of the node."""
+    return Change(nodes={node.name: new}, **rest)  # type: ignore[arg-type]
+
+
+def without(site: Site, node: Node) -> Change | None:
+    """The change that takes away a node whose output is its input; None where the graph's door needs the node.
+
+    An output of the graph keeps its name: the tensor before the node takes it.
+    """
+    source, out = node.inputs[0], node.outputs[0]
+    if out not in site.graph.outputs:
+        return Change(nodes={node.name: ()}, rename={out: source})
+    if source in site.producers and source not in site.graph.outputs:
+        return Change(nodes={node.name: ()}, rename={source: out})
+    return None
+
+
+def only_reader(site: Site, name: str) -> bool:
+    """Whether exactly one node reads the tensor and nobody outside the graph does."""
+    return len(site.readers.get(name, ())) == 1 and name not in site.graph.outputs
+
+
+def fresh(site: Site, name: str) -> str:
+    """`name`, or the next like it that is neither a tensor nor a node of the graph."""
+    graph = site.graph
+    taken = {*graph.inputs, *graph.constants, *site.producers, *(node.name for node in graph.nodes)}
+    count, wanted = 1, name
+    while wanted in taken:
+        count += 1
+        wanted = f"{name}_{count}"
+    return wanted
+
+
+def pruned(graph: Graph) -> Graph:
+    """The graph without the nodes, constants and shapes that no output needs."""
+    needed = set(graph.outputs)
+    kept = []
+    for node in reversed(graph.nodes):
+        if needed.intersection(node.outputs):
+            kept.append(node)
+            needed.update(node.inputs)
+    tensors = {*graph.inputs, *(name for node in kept for name in node.outputs)}
+    return replace(
+        graph,
+        nodes=tuple(reversed(kept)),
+        constants={name: array for name, array in graph.constants.items() if name in needed},
+        shapes={name: shape for name, shape in graph.shapes.items() if name in tensors},
+    )

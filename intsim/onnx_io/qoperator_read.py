@@ -1,0 +1,131 @@
+"""A QuantizedGraph as QOperator: how it is read."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto, NodeProto
+
+from intsim.graph import Graph, Node
+from intsim.integers import Affine, IntType, affine
+from intsim.onnx_io import spelling
+from intsim.onnx_io.draft import affine_of
+from intsim.onnx_io.qoperator import MAKE
+from intsim.quantized import QuantizedGraph
+
+_MADE = {name.rpartition(".")[2]: op for op, name in MAKE.items()}
+
+# Where an operator's inputs hold its operands, and where its result's scale and zero point.
+_PLACES: dict[str, tuple[slice | tuple[int, ...], tuple[int, int]]] = {
+    "Add": ((0, 3), (6, 7)),
+    "AveragePool": ((0,), (3, 4)),
+    "Concat": (slice(2, None, 3), (0, 1)),
+    "Conv": ((0, 3, 8), (6, 7)),
+    "Gemm": ((0, 3, 6), (7, 8)),
+    "GlobalAveragePool": ((0,), (3, 4)),
+}
+
+
+def quantized_of(model: ModelProto, folder: Path) -> QuantizedGraph:
+    """The network of a model that `qoperator_model` made. KeyError or ValueError where it was changed since."""
+    known, values = spelling.metadata(model), spelling.arrays(model, folder)
+    names = _names(model)
+    affines = _door_affines(model, values, known.types)
+    constants: dict[str, np.ndarray] = {}
+    nodes: list[Node] = []
+    for proto in model.graph.node:
+        if proto.op_type in ("QuantizeLinear", "DequantizeLinear") or proto.doc_string == spelling.RANGE:
+            continue
+        output = names.get(proto.output[0], proto.output[0])
+        op, operands, numbers = _operator(proto)
+        inputs = [names.get(name, name) for name in operands]
+        node = spelling.unspell(proto, op, inputs, output, values)
+        if op in ("Relu", "Clip", "Pad"):
+            node = _with_floats(node, proto.doc_string)
+        nodes.append(node)
+        if numbers is None:
+            affines[output] = affines[inputs[0]]
+            continue
+        scale, zero = (values[name] for name in numbers)
+        affines[output] = affine_of(scale, zero, known.types[output], None)
+        if op in ("Conv", "Gemm"):
+            _constants(proto, inputs, values, known.types, affines, constants)
+    shapes = {names.get(name, name): shape for name, shape in spelling.shapes(model).items()}
+    return QuantizedGraph(
+        graph=Graph(
+            name=model.graph.name,
+            inputs=tuple(part.name for part in model.graph.input),
+            outputs=tuple(part.name for part in model.graph.output),
+            nodes=tuple(nodes),
+            constants=constants,
+            shapes=shapes,
+            pixels=known.pixels,
+        ),
+        affines=affines,
+    )
+
+
+def _operator(proto: NodeProto) -> tuple[str, list[str], tuple[str, str] | None]:
+    """The operator's name in a Graph, its operands, and the initializers of its result's affine if it makes one."""
+    if proto.op_type not in _MADE:
+        return proto.doc_string.partition(" ")[0] or proto.op_type, [proto.input[0]], None
+    op = _MADE[proto.op_type]
+    places, (scale, zero) = _PLACES[op]
+    found = (
+        list(proto.input[places])
+        if isinstance(places, slice)
+        else [proto.input[place] for place in places if place < len(proto.input)]
+    )
+    return op, [name for name in found if name], (proto.input[scale], proto.input[zero])
+
+
+def _names(model: ModelProto) -> dict[str, str]:
+    """What integer tensors that have another name in the file are called in the Graph."""
+    names: dict[str, str] = {}
+    for proto in model.graph.node:
+        if proto.op_type == "QuantizeLinear" or (proto.doc_string == spelling.RANGE and proto.input[0] in names):
+            names[proto.output[0]] = names.get(proto.input[0], proto.input[0])
+        elif proto.op_type == "DequantizeLinear" or proto.doc_string == spelling.RANGE:
+            names[proto.input[0]] = proto.output[0]
+    return {name: names.get(called, called) for name, called in names.items()}
+
+
+def _door_affines(
+    model: ModelProto, values: Mapping[str, np.ndarray], types: Mapping[str, IntType]
+) -> dict[str, Affine]:
+    """The affines of the inputs: from their QuantizeLinear, or from their annotations."""
+    numbers = {p.input[0]: (p.input[1], p.input[2]) for p in model.graph.node if p.op_type == "QuantizeLinear"}
+    for annotation in model.graph.quantization_annotation:
+        entries = {entry.key: entry.value for entry in annotation.quant_parameter_tensor_names}
+        numbers[annotation.tensor_name] = (entries["SCALE_TENSOR"], entries["ZERO_POINT_TENSOR"])
+    names = [part.name for part in model.graph.input]
+    return {n: affine_of(values[numbers[n][0]], values[numbers[n][1]], types[n], None) for n in names}
+
+
+def _constants(
+    proto: NodeProto,
+    inputs: list[str],
+    values: Mapping[str, np.ndarray],
+    types: Mapping[str, IntType],
+    affines: dict[str, Affine],
+    constants: dict[str, np.ndarray],
+) -> None:
+    """The weights and the bias, whose scale is that of the products."""
+    x, weight, *bias = inputs
+    affines[weight] = affine_of(values[proto.input[4]], values[proto.input[5]], types[weight], 0)
+    constants[weight] = values[weight].astype(types[weight].dtype)
+    for name in bias:
+        scale = np.float32(affines[x].scale[0]) * np.array(affines[weight].scale, np.float32)
+        affines[name] = affine(scale, 0, types[name], affines[weight].axis)
+        constants[name] = values[name].astype(types[name].dtype)
+
+
+def _with_floats(node: Node, text: str) -> Node:
+    """The node with the floats that its doc_string kept."""
+    floats = tuple(map(float, text.split()[1:]))
+    fields = node.attributes
+    if node.op == "Clip":
+        fields = dict(zip(("min", "max"), floats, strict=True))
+    elif node.op == "Pad":
+        fields = fields | {"value": floats[0]}
+    return Node(name=node.name, op=node.op, inputs=node.inputs, outputs=node.outputs, attributes=fields)

@@ -1,0 +1,177 @@
+"""How a Graph's nodes are spelled in ONNX and read back, and what ONNX has no word for: a file's metadata."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from onnx import ModelProto, NodeProto, ValueInfoProto, helper
+
+from intsim.graph import Attribute, Node, Pixels, Shape, activations
+from intsim.integers import IntType, int_type
+from intsim.onnx_io.draft import MICROSOFT, Draft
+from intsim.onnx_io.protobuf import attributes, tensor
+from intsim.quantized import QuantizedGraph
+
+FORMAT = "1"
+RANGE = "range"  # the doc_string of a Clip that narrows a container to the integer type that it holds
+
+# The attributes that a node has here and in ONNX alike.
+_KEPT = {
+    "AveragePool": ("kernel_shape", "strides", "pads", "dilations", "count_include_pad"),
+    "Concat": ("axis",),
+    "Conv": ("kernel_shape", "strides", "pads", "dilations", "group"),
+    "MaxPool": ("kernel_shape", "strides", "pads", "dilations"),
+}
+
+
+# ---- nodes ---------------------------------------------------------------------------------------------------
+
+
+def spell(draft: Draft, node: Node, inputs: Sequence[str], output: str, held: IntType | None = None) -> NodeProto:
+    """The node as ONNX spells it, on floats, or on integers of type `held` whose bounds and padding are given too."""
+    fields = {key: node.attributes[key] for key in _KEPT.get(node.op, ()) if key in node.attributes}
+    extra: list[str] = []
+    if node.op == "AveragePool" and set(ints(fields["dilations"])) <= {1}:
+        del fields["dilations"]  # an attribute only since opset 19
+    if node.op == "Gemm":
+        fields["transB"] = 1
+    elif node.op == "Flatten":
+        fields["axis"] = 1
+    elif node.op == "Reshape":
+        target = [0, *ints(node.attributes["shape"])]  # 0: the batch stays what it is
+        extra = [draft.tensor(f"{node.name}:shape", target, IntType(64))]
+    elif node.op == "Pad":
+        pads = ints(node.attributes["pads"])
+        half = len(pads) // 2
+        extra = [
+            draft.tensor(f"{node.name}:pads", [0, *pads[:half], 0, *pads[half:]], IntType(64)),
+            draft.tensor(f"{node.name}:value", node.attributes["value"], held),
+        ]
+    elif node.op == "Clip":
+        bounds = {key: node.attributes[key] for key in ("min", "max")}
+        extra = ["" if math.isinf(number(v)) else draft.tensor(f"{node.name}:{k}", v, held) for k, v in bounds.items()]
+        while extra and not extra[-1]:
+            extra.pop()
+    return draft.node(node.op, [*inputs, *extra], output, node.name, fields)
+
+
+def unspell(proto: NodeProto, op: str, inputs: Sequence[str], output: str, values: Mapping[str, np.ndarray]) -> Node:
+    """The node that `spell` wrote; `inputs` and `output` are the names that its tensors have in the Graph."""
+    found = attributes(proto)
+    fields = {key: found[key] for key in _KEPT.get(op, ()) if key in found}
+    if op == "AveragePool":
+        fields.setdefault("dilations", (1,) * len(ints(fields["kernel_shape"])))
+    elif op == "Reshape":
+        fields = {"shape": tuple(int(size) for size in values[proto.input[1]][1:])}
+    elif op == "Pad":
+        pads = values[proto.input[1]]
+        begin, end = np.split(pads, 2)
+        fields = {"pads": tuple(int(p) for p in (*begin[1:], *end[1:])), "value": float(values[proto.input[2]])}
+    elif op == "Clip":
+        low, high = (values[name] if name else None for name in [*proto.input[1:], "", ""][:2])
+        fields = {
+            "min": -math.inf if low is None else float(low),
+            "max": math.inf if high is None else float(high),
+        }
+    return Node(name=proto.name, op=op, inputs=tuple(inputs), outputs=(output,), attributes=fields)
+
+
+def ints(value: Attribute) -> tuple[int, ...]:
+    """An attribute that is a tuple of integers."""
+    assert isinstance(value, tuple)
+    return tuple(int(v) for v in value)
+
+
+def number(value: Attribute) -> float:
+    """An attribute that is a number."""
+    assert isinstance(value, int | float)
+    return float(value)
+
+
+# ---- whole files ---------------------------------------------------------------------------------------------
+
+
+def value(name: str, kind: int, shape: Shape) -> ValueInfoProto:
+    """A tensor's declaration; its first axis is the batch."""
+    return helper.make_tensor_value_info(name, kind, ["N", *shape])
+
+
+def model(
+    draft: Draft,
+    quantized: QuantizedGraph,
+    dialect: str,
+    version: int,
+    values: tuple[list[ValueInfoProto], list[ValueInfoProto], list[ValueInfoProto]],
+) -> ModelProto:
+    """The whole file, from its inputs, outputs and inner tensors; types and pixels go into its metadata."""
+    inputs, outputs, inner = values
+    imports = [helper.make_opsetid("", version)]
+    if any(node.domain == MICROSOFT for node in draft.nodes):
+        imports.append(helper.make_opsetid(MICROSOFT, 1))
+    graph = helper.make_graph(
+        draft.nodes,
+        quantized.graph.name or "quantized",
+        inputs,
+        outputs,
+        initializer=list(draft.initializers.values()),
+        value_info=inner,
+    )
+    proto = helper.make_model(
+        graph,
+        opset_imports=imports,
+        ir_version=helper.find_min_ir_version_for([imports[0]]),
+        producer_name="intsim",
+    )
+    types = {name: str(affine.type) for name, affine in quantized.affines.items()}
+    helper.set_model_props(
+        proto,
+        {
+            "intsim.format": f"{dialect} {FORMAT}",
+            "intsim.types": json.dumps(types),
+            "intsim.pixels": msgspec.json.encode(quantized.graph.pixels).decode(),
+        },
+    )
+    return proto
+
+
+class Metadata(Struct, frozen=True, kw_only=True):
+    """What the file says beyond ONNX."""
+
+    types: dict[str, IntType]
+    pixels: dict[str, Pixels]
+
+
+def metadata(proto: ModelProto) -> Metadata:
+    """The metadata that `model` wrote. ValueError where it is damaged."""
+    props = {entry.key: entry.value for entry in proto.metadata_props}
+    try:
+        types = msgspec.json.decode(props["intsim.types"], type=dict[str, str])
+        return Metadata(
+            types={name: int_type(text) for name, text in types.items()},
+            pixels=msgspec.json.decode(props["intsim.pixels"], type=dict[str, Pixels]),
+        )
+    except (KeyError, msgspec.DecodeError) as reason:
+        raise ValueError(f"its metadata is damaged: {reason}") from None
+
+
+def arrays(proto: ModelProto, folder: Path) -> dict[str, np.ndarray]:
+    """The initializers' values."""
+    return {part.name: tensor(part, folder) for part in proto.graph.initializer}
+
+
+def shapes(proto: ModelProto) -> dict[str, Shape]:
+    """One sample's shape of every tensor that the file declares."""
+    graph = proto.graph
+    return {
+        part.name: tuple(dim.dim_value for dim in part.type.tensor_type.shape.dim[1:])
+        for part in (*graph.input, *graph.value_info, *graph.output)
+    }
+
+
+def shapes_of(quantized: QuantizedGraph) -> dict[str, Shape]:
+    """One sample's shape of every activation."""
+    return {name: quantized.graph.shapes[name] for name in activations(quantized.graph)}

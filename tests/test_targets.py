@@ -1,0 +1,130 @@
+import tomllib
+
+import msgspec
+import pytest
+from intsim import TARGETS, IntsimError, targets
+from intsim.integers import Overflow, Rounding
+from intsim.target import Float32Scale, Level, Target, rules
+from intsim.targets.change import read_toml
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_machine_survives_a_trip_through_toml(name: str, tmp_path) -> None:
+    text = targets.toml(TARGETS[name])
+    (tmp_path / "mine.toml").write_text(text)
+    assert targets.target(str(tmp_path / "mine.toml")) == TARGETS[name]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_machine_is_filed_under_its_name_and_says_where_it_is_from(name: str) -> None:
+    target = TARGETS[name]
+    assert target.name == name
+    assert target.source
+    assert target.description
+    assert (target.fidelity == "verified") == bool(target.verified_with)
+
+
+def test_an_unknown_machine_is_answered_with_the_nearest_names() -> None:
+    with pytest.raises(IntsimError, match="litert_ref"):
+        targets.target("litert_reff")
+
+
+def test_a_machine_may_come_from_a_module(tmp_path, monkeypatch) -> None:
+    (tmp_path / "my_chip.py").write_text("import intsim\nCHIP = intsim.TARGETS['vta']\nNUMBER = 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert targets.target("my_chip:CHIP") == TARGETS["vta"]
+    for wrong in ("my_chip:NUMBER", "my_chip:NOTHING", "no_such_module:CHIP"):
+        with pytest.raises(IntsimError, match="my_chip|no_such"):
+            targets.target(wrong)
+
+
+WRONG = [
+    ('bogus = 1\nname = "a"\ndescription = "b"', "bogus"),
+    ('name = "a"\ndescription = "b"\n[[mac.levels]]\nbits = "x"', r"\$\.mac\.levels\[0\]\.bits"),
+    ('name = "a"\ndescription = "b"\n[[mac.levels]]\nbits = 1', r"2 to 64 bits"),
+    ('name = "a"\ndescription = "b"\n[requantize]\nrule = "nope"', r"nope.*\$\.requantize"),
+    ('name = "a"\ndescription = "b"\n[requantize]\nrule = "power_of_two"\nrounding = "up"', r"\$\.requantize\.rounding"),
+    ('description = "b"', "name"),
+    ("this is no toml", "is not TOML"),
+]
+
+
+@pytest.mark.parametrize(("text", "what"), WRONG, ids=[what for _, what in WRONG])
+def test_a_wrong_field_is_named_by_its_path(text: str, what: str, tmp_path) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(IntsimError, match=what) as error:
+        read_toml(tmp_path / "mine.toml")
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_one_line() -> None:
+    with pytest.raises(IntsimError, match="cannot be read"):
+        targets.target("/nowhere/mine.toml")
+
+
+# ---- changes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [4, 16, 64])
+@pytest.mark.parametrize("overflow", [Overflow.WRAP, Overflow.SATURATE])
+def test_another_accumulator_replaces_the_tree_everywhere(bits: int, overflow: Overflow) -> None:
+    narrow = targets.with_accumulator(TARGETS["ort_x86_avx2"], bits, overflow)
+    for signed in (False, True):
+        for grouping in ("dense", "depthwise", "grouped"):
+            assert rules(narrow, "Conv", grouping, signed, True).mac.levels == (Level(bits=bits, overflow=overflow),)
+    assert narrow.name != "ort_x86_avx2"
+    assert narrow.fidelity == "assumed"
+
+
+def test_a_tile_is_summed_exactly_first() -> None:
+    tiled = targets.with_accumulator(TARGETS["litert_ref"], 16, Overflow.SATURATE, tile=8)
+    assert tiled.mac.levels == (Level(size=8), Level(bits=16, overflow=Overflow.SATURATE))
+
+
+@pytest.mark.parametrize(("bits", "tile"), [(3, None), (65, None), (16, 0)])
+def test_an_accumulator_that_cannot_be_is_refused(bits: int, tile: int | None) -> None:
+    with pytest.raises(IntsimError):
+        targets.with_accumulator(TARGETS["ideal"], bits, Overflow.WRAP, tile)
+
+
+def test_any_field_can_be_set() -> None:
+    changed = targets.set_fields(
+        TARGETS["litert_ref"],
+        {"mac.levels.0.bits": "24", "requantize.rounding": "AP_RND", "average_pool.centred": "true", "mac.order": "chw"},
+    )
+    assert changed.mac.levels[0].bits == 24
+    assert changed.requantize.rounding is Rounding.HALF_UP
+    assert changed.average_pool.centred
+    assert changed.mac.order == "chw"
+    assert changed.name != "litert_ref"
+
+
+def test_a_rule_can_be_exchanged_and_starts_from_its_defaults() -> None:
+    changed = targets.set_fields(TARGETS["litert_ref"], {"requantize.rule": "float32_scale"})
+    assert changed.requantize == Float32Scale()
+
+
+@pytest.mark.parametrize("path", ["nothing", "mac.nothing", "mac.levels.7.bits", "mac.order.deeper"])
+def test_a_field_that_does_not_exist_is_refused_with_those_that_do(path: str) -> None:
+    with pytest.raises(IntsimError, match="--set"):
+        targets.set_fields(TARGETS["ideal"], {path: "1"})
+
+
+def test_a_value_that_does_not_fit_is_refused_by_path() -> None:
+    with pytest.raises(IntsimError, match=r"\$\.requantize\.rounding"):
+        targets.set_fields(TARGETS["ideal"], {"requantize.rounding": "sideways"})
+
+
+def test_a_later_override_wins() -> None:
+    avx2 = TARGETS["ort_x86_avx2"]
+    assert rules(avx2, "Conv", "dense", False, True).mac.levels[0].bits == 16
+    assert rules(avx2, "Conv", "depthwise", False, True).mac.levels[0].bits == 32
+    assert rules(avx2, "Conv", "dense", True, True).mac.levels[0].bits == 32
+    assert rules(avx2, "Gemm", "dense", False, False).mac.levels[0].bits == 32
+
+
+def test_the_exported_toml_names_every_field_that_has_a_value() -> None:
+    fields = tomllib.loads(targets.toml(TARGETS["nvdla_small"]))
+    assert set(fields) == set(Target.__struct_fields__) - {"overrides"} | {"overrides"}
+    assert fields["requantize"]["middle"]["bits"] == 17
+    assert msgspec.convert(fields, Target) == TARGETS["nvdla_small"]
