@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def write(program: Program, path: str | Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         _member(file, "intsim.json", json.dumps({"format": FORMAT}).encode())
-        _member(file, "program.json", msgspec.json.encode(plain))
+        _member(file, "program.json", json.dumps(plain).encode())
         for index, array in enumerate(arrays):
             member = io.BytesIO()
             np.save(member, array, allow_pickle=False)
@@ -46,7 +47,7 @@ def read(path: str | Path) -> Program:
                 raise IntsimError(
                     f"is of format {version}, this version reads {FORMAT}", where=where, mend="upgrade intsim"
                 )
-            plain = msgspec.json.decode(file.read("program.json"))
+            plain = json.loads(file.read("program.json"))  # an unbounded Clip is written as Infinity
             count = sum(name.endswith(".npy") for name in file.namelist())
             arrays = [np.load(io.BytesIO(file.read(f"{index}.npy")), allow_pickle=False) for index in range(count)]
         return _restored(plain, arrays)
@@ -62,7 +63,8 @@ def read(path: str | Path) -> Program:
         ValueError,
         TypeError,
         EOFError,
-        zipfile.LargeZipFile,
+        RecursionError,
+        zlib.error,
     ) as reason:
         raise IntsimError(f"is no Program, or a damaged one ({reason})", where=where) from None
 

@@ -64,7 +64,7 @@ def build(
     """
     machine = _machine(target)
     model = load(model) if isinstance(model, str | Path) else model
-    graph = model if isinstance(model, Graph) else model.graph if isinstance(model, QuantizedGraph) else model.source.graph
+    graph = _graph(model)
     others = {_node_name(graph, name): _machine(other) for name, other in (nodes or {}).items()}
     if isinstance(model, Graph):
         model = _quantized(with_pixels(model, pixels), [machine, *others.values()], calibration, quantization)
@@ -72,6 +72,16 @@ def build(
         raise IntsimError("is quantized already", where=graph.name, mend=f"leave out {', '.join(quantization)}")
     source = model.source if isinstance(model, Program) else model
     return lower(source, machine, nodes=others)
+
+
+def _graph(model: Model) -> Graph:
+    match model:
+        case Graph():
+            return model
+        case QuantizedGraph():
+            return model.graph
+        case Program():
+            return model.source.graph
 
 
 def with_pixels(graph: Graph, pixels: Pixels | None) -> Graph:

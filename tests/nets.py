@@ -1,6 +1,7 @@
 """Small quantized networks for tests: every op, on any machine's scheme, integers drawn at random."""
 
 import numpy as np
+
 from intsim.graph import Graph, Node
 from intsim.integers import Affine, IntType, affine
 from intsim.quantized import QuantizedGraph
@@ -39,7 +40,7 @@ def every_op(scheme: Scheme, seed: int = 0) -> QuantizedGraph:
             node("AveragePool", "average", ("depthwise_y",), **pool, count_include_pad=0),
             node("Add", "add", ("max_y", "average_y")),
             node("Concat", "concat", ("add_y", "max_y"), axis=1),
-            node("Clip", "clip", ("concat_y",), min=0.0, max=1.5),
+            node("Clip", "clip", ("concat_y",), min=-np.inf, max=1.5),
             node("Pad", "pad", ("clip_y",), pads=(0, 0, 1, 0, 1, 0), value=0.0),
             node("GlobalAveragePool", "global", ("pad_y",)),
             node("Flatten", "flatten", ("global_y",)),

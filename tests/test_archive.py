@@ -3,12 +3,13 @@ import zipfile
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
+from nets import every_op, images
+
 from intsim import TARGETS, IntsimError, archive, oracle
 from intsim.check import check
 from intsim.lower import lower
 from intsim.program import Program
-from msgspec.structs import replace
-from nets import every_op, images
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def rewritten(path, member: str, data: bytes) -> None:
 def test_a_newer_format_is_refused_with_the_mend(program: Program, tmp_path) -> None:
     archive.write(program, tmp_path / "p.intsim")
     rewritten(tmp_path / "p.intsim", "intsim.json", json.dumps({"format": 99}).encode())
-    with pytest.raises(IntsimError, match="format 99.*upgrade"):
+    with pytest.raises(IntsimError, match=r"format 99.*upgrade"):
         archive.read(tmp_path / "p.intsim")
 
 

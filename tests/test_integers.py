@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from intsim.integers import Affine, IntType, Overflow, Rounding, affine, frozen, int_type
 
 

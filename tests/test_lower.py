@@ -1,5 +1,9 @@
 import numpy as np
 import pytest
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+from nets import every_op, images
+
 from intsim import TARGETS, IntsimError, oracle
 from intsim.graph import Pixels
 from intsim.integers import affine
@@ -7,9 +11,6 @@ from intsim.lower import lower
 from intsim.program import Door, Dot, Offset, Program, Step
 from intsim.quantized import QuantizedGraph, dequantized, quantized
 from intsim.target import ClippedAdd, Float32Add, Float32Average, Float32Requantize, Float32Scale, Float64Scale, Target
-from msgspec import Struct
-from msgspec.structs import asdict, replace
-from nets import every_op, images
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)

@@ -2,6 +2,7 @@ import tomllib
 
 import msgspec
 import pytest
+
 from intsim import TARGETS, IntsimError, targets
 from intsim.integers import Overflow, Rounding
 from intsim.target import Float32Scale, Level, Target, rules
@@ -25,7 +26,7 @@ def test_a_machine_is_filed_under_its_name_and_says_where_it_is_from(name: str) 
 
 
 def test_an_unknown_machine_is_answered_with_the_nearest_names() -> None:
-    with pytest.raises(IntsimError, match="litert_ref"):
+    with pytest.raises(IntsimError, match=r"litert_ref"):
         targets.target("litert_reff")
 
 
@@ -34,7 +35,7 @@ def test_a_machine_may_come_from_a_module(tmp_path, monkeypatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     assert targets.target("my_chip:CHIP") == TARGETS["vta"]
     for wrong in ("my_chip:NUMBER", "my_chip:NOTHING", "no_such_module:CHIP"):
-        with pytest.raises(IntsimError, match="my_chip|no_such"):
+        with pytest.raises(IntsimError, match=r"my_chip|no_such"):
             targets.target(wrong)
 
 
@@ -43,7 +44,10 @@ WRONG = [
     ('name = "a"\ndescription = "b"\n[[mac.levels]]\nbits = "x"', r"\$\.mac\.levels\[0\]\.bits"),
     ('name = "a"\ndescription = "b"\n[[mac.levels]]\nbits = 1', r"2 to 64 bits"),
     ('name = "a"\ndescription = "b"\n[requantize]\nrule = "nope"', r"nope.*\$\.requantize"),
-    ('name = "a"\ndescription = "b"\n[requantize]\nrule = "power_of_two"\nrounding = "up"', r"\$\.requantize\.rounding"),
+    (
+        'name = "a"\ndescription = "b"\n[requantize]\nrule = "power_of_two"\nrounding = "up"',
+        r"\$\.requantize\.rounding",
+    ),
     ('description = "b"', "name"),
     ("this is no toml", "is not TOML"),
 ]
@@ -90,7 +94,12 @@ def test_an_accumulator_that_cannot_be_is_refused(bits: int, tile: int | None) -
 def test_any_field_can_be_set() -> None:
     changed = targets.set_fields(
         TARGETS["litert_ref"],
-        {"mac.levels.0.bits": "24", "requantize.rounding": "AP_RND", "average_pool.centred": "true", "mac.order": "chw"},
+        {
+            "mac.levels.0.bits": "24",
+            "requantize.rounding": "AP_RND",
+            "average_pool.centred": "true",
+            "mac.order": "chw",
+        },
     )
     assert changed.mac.levels[0].bits == 24
     assert changed.requantize.rounding is Rounding.HALF_UP

@@ -1,6 +1,6 @@
 """The float network in torch, built from the Graph itself, so that gradients can be taken."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,12 +61,11 @@ def _enter(torch: Any, x: Tensor, pixels: Pixels) -> Tensor:
     return (x - mean) / std
 
 
-# ---- the ops: torch, the node's attributes with its output's "shape", the inputs ----------------------
+# ---- the ops as intsim.normalise spells them: torch, the attributes with the output's "shape", the inputs ------------
 
 
-def _padded(torch: Any, x: Tensor, pads: Any, value: float = 0.0) -> Tensor:
-    """`x` with ONNX's pads (all begins, then all ends) around as many of its last axes."""
-    pads = [int(p) for p in pads]
+def _padded(torch: Any, x: Tensor, pads: Sequence[int], value: float = 0.0) -> Tensor:
+    """`x` with pads (all begins, then all ends; negative ones crop) around as many of its last axes."""
     if not any(pads):
         return x
     rank = len(pads) // 2
@@ -74,71 +73,55 @@ def _padded(torch: Any, x: Tensor, pads: Any, value: float = 0.0) -> Tensor:
     return torch.nn.functional.pad(x, around, value=value)
 
 
-def _window(a: Attributes, kernel: Any) -> tuple[str, list[int], list[int], list[int]]:
-    """(rank as in "2d", strides, dilations, pads) of a sliding window, with ONNX's defaults."""
-    rank = len(kernel)
-    strides, dilations = (list(a.get(name, (1,) * rank)) for name in ("strides", "dilations"))
-    return f"{rank}d", strides, dilations, list(a.get("pads", (0,) * 2 * rank))
-
-
 def _conv(torch: Any, a: Attributes, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-    rank, strides, dilations, pads = _window(a, w.shape[2:])
-    begin, end = pads[: len(strides)], pads[len(strides) :]
-    if begin != end:
-        x, begin = _padded(torch, x, pads), [0] * len(begin)
-    return getattr(torch.nn.functional, f"conv{rank}")(x, w, b, strides, begin, dilations, a.get("group", 1))
+    pads, rank = a["pads"], len(a["strides"])
+    around = list(pads[:rank])
+    if pads[:rank] != pads[rank:]:
+        x, around = _padded(torch, x, pads), [0] * rank
+    conv = getattr(torch.nn.functional, f"conv{rank}d")
+    return conv(x, w, b, a["strides"], around, a["dilations"], a["group"])
+
+
+def _conv_transpose(torch: Any, a: Attributes, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+    """The whole transposed convolution, cropped by the pads; what output_padding adds is bias alone."""
+    rank = len(a["strides"])
+    conv = getattr(torch.nn.functional, f"conv_transpose{rank}d")
+    whole = conv(x, w, None, a["strides"], 0, 0, a["group"], a["dilations"])
+    begin, end = a["pads"][:rank], a["pads"][rank:]
+    crop = [*(-p for p in begin), *(more - p for more, p in zip(a["output_padding"], end, strict=True))]
+    y = _padded(torch, whole, crop)
+    return y if b is None else y + b.reshape(-1, *(1,) * rank)
 
 
 def _max_pool(torch: Any, a: Attributes, x: Tensor) -> Tensor:
-    kernel = list(a["kernel_shape"])
-    rank, strides, dilations, pads = _window(a, kernel)
-    x = _padded(torch, x, pads, -float("inf"))
-    pool = getattr(torch.nn.functional, f"max_pool{rank}")
-    return pool(x, kernel, strides, 0, dilations, bool(a.get("ceil_mode", 0)))
+    pool = getattr(torch.nn.functional, f"max_pool{len(a['strides'])}d")
+    x = _padded(torch, x, a["pads"], -float("inf"))
+    return pool(x, a["kernel_shape"], a["strides"], 0, a["dilations"])
 
 
 def _average_pool(torch: Any, a: Attributes, x: Tensor) -> Tensor:
-    kernel = list(a["kernel_shape"])
-    rank, strides, dilations, pads = _window(a, kernel)
-    if set(dilations) != {1} or a.get("ceil_mode", 0):
-        raise IntsimError("the torch twin has no AveragePool with dilations or ceil_mode")
-    pool = getattr(torch.nn.functional, f"avg_pool{rank}")
-    mean = pool(_padded(torch, x, pads), kernel, strides)
-    if a.get("count_include_pad", 0) or not any(pads):
+    if set(a["dilations"]) != {1}:
+        raise IntsimError(f"the torch twin has no AveragePool with dilations {a['dilations']}")
+    pool = getattr(torch.nn.functional, f"avg_pool{len(a['strides'])}d")
+    mean = pool(_padded(torch, x, a["pads"]), a["kernel_shape"], a["strides"])
+    if a["count_include_pad"] or not any(a["pads"]):
         return mean
-    return mean / pool(_padded(torch, torch.ones_like(x[:1, :1]), pads), kernel, strides)
-
-
-def _gemm(torch: Any, a: Attributes, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-    x = x.T if a.get("transA", 0) else x
-    w = w if a.get("transB", 0) else w.T
-    alpha, beta = a.get("alpha", 1.0), a.get("beta", 1.0)
-    return torch.nn.functional.linear(x, alpha * w, None if b is None else beta * b)
-
-
-def _clip(torch: Any, a: Attributes, x: Tensor, low: Any = None, high: Any = None) -> Tensor:
-    return x.clamp(a.get("min") if low is None else low, a.get("max") if high is None else high)
-
-
-def _pad(torch: Any, a: Attributes, x: Tensor, pads: Any = None, value: Any = None) -> Tensor:
-    if a.get("mode", "constant") != "constant":
-        raise IntsimError(f"the torch twin has no Pad of mode {a['mode']}")
-    value = a.get("value", 0.0) if value is None else value
-    return _padded(torch, x, a["pads"] if pads is None else pads, float(value))
+    return mean / pool(_padded(torch, torch.ones_like(x[:1, :1]), a["pads"]), a["kernel_shape"], a["strides"])
 
 
 OPS: dict[str, Callable[..., Tensor]] = {
     "Add": lambda torch, a, x, y: x + y,
     "AveragePool": _average_pool,
-    "Clip": _clip,
+    "Clip": lambda torch, a, x: x.clamp(a["min"], a["max"]),
     "Concat": lambda torch, a, *xs: torch.cat(xs, a["axis"]),
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "Flatten": lambda torch, a, x: x.reshape(len(x), *a["shape"]),
-    "Gemm": _gemm,
+    "Gemm": lambda torch, a, x, w, b=None: torch.nn.functional.linear(x, w, b),
     "GlobalAveragePool": lambda torch, a, x: x.mean(tuple(range(2, x.ndim)), keepdim=True),
     "MaxPool": _max_pool,
-    "Pad": _pad,
+    "Pad": lambda torch, a, x: _padded(torch, x, a["pads"], a["value"]),
     "Relu": lambda torch, a, x: x.relu(),
-    "Reshape": lambda torch, a, x, *shape: x.reshape(len(x), *a["shape"]),
+    "Reshape": lambda torch, a, x: x.reshape(len(x), *a["shape"]),
 }
 """One line an op: torch, attributes, inputs -> output."""

@@ -89,6 +89,22 @@ def progress(out: Out, what: str, total: int | None = None) -> Iterator[Advance]
         yield lambda done: bars.update(task, completed=done)
 
 
+@contextlib.contextmanager
+def compiling(out: Out) -> Iterator[None]:
+    """Says once, on stderr, that kernels are being compiled, if they are."""
+    from intsim_kernels.compiled import announced
+
+    said: list[str] = []
+
+    def say(kernel: str) -> None:
+        if not said:
+            notice(out, "compiling kernels for this CPU, once (intsim warmup does it beforehand) ...")
+        said.append(kernel)
+
+    with announced(say):
+        yield
+
+
 def finish(out: Out, verb: str, numbers: dict[str, Any]) -> None:
     """Writes the numbers of a verb where --json says."""
     if not out.json:

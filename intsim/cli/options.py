@@ -231,23 +231,41 @@ def pixels(
 
 def quantization(verb: Verb) -> Verb:
     """--calibration and how to quantize; the verb gets `calibration` and `quantization`, only what was said."""
-    names = ("weight_bits", "activation_bits", "granularity", "method", "symmetric", "power_of_two")
 
     @functools.wraps(verb)
     def wrapped(bits: int | None, **rest: Any) -> Any:
-        said = {name: rest.pop(name) for name in names}
+        said = {name: rest.pop(name) for name in QUANTIZATION}
         if bits is not None:
-            said["weight_bits"], said["activation_bits"] = said["weight_bits"] or bits, said["activation_bits"] or bits
+            said = {**said, **{name: said[name] or bits for name in ("weight_bits", "activation_bits")}}
         return verb(quantization={name: value for name, value in said.items() if value is not None}, **rest)
 
     return _with(
         wrapped,
         click.option("--calibration", metavar="X.npz", help="Images to quantize a float model with."),
-        click.option("--bits", type=int, metavar="B", help="Both of the next two."),
-        click.option("--weight-bits", type=int, metavar="B", help="1 to 16."),
-        click.option("--activation-bits", type=int, metavar="B", help="1 to 16."),
-        click.option("--granularity", metavar="G", help="Weights per_tensor or per_channel."),
-        click.option("--method", metavar="METHOD", help="Ranges by minmax, percentile or mse."),
+        click.option("--bits", type=int, metavar="B", help="Of weights and of activations, 1 to 16."),
+        click.option("--weight-bits", type=int, metavar="B", help="Of weights (default: 8)."),
+        click.option("--activation-bits", type=int, metavar="B", help="Of activations (default: 8)."),
+        click.option("--granularity", metavar="channel|tensor", help="A weight scale per channel, or one."),
+        click.option("--method", metavar="minmax|percentile|mse", help="How activations' ranges are chosen."),
+        click.option("--percentile", type=float, metavar="P", help="How much of each side percentile keeps."),
+        click.option("--weight-method", metavar="minmax|mse", help="How weights' scales are chosen."),
+        click.option("--levels", metavar="zero|no_zero", help="Whether zero is one of the weights' levels."),
         click.option("--symmetric/--asymmetric", "symmetric", default=None, help="Activations without zero points."),
+        click.option("--weight-symmetric/--weight-asymmetric", default=None, help="Weights without zero points."),
         click.option("--power-of-two/--any-scale", "power_of_two", default=None, help="Scales that are powers of two."),
     )
+
+
+QUANTIZATION = (
+    "weight_bits",
+    "activation_bits",
+    "granularity",
+    "method",
+    "percentile",
+    "weight_method",
+    "levels",
+    "symmetric",
+    "weight_symmetric",
+    "power_of_two",
+)
+"""The options that `intsim.quantize` takes under the same names."""

@@ -1,5 +1,116 @@
-"""x"""
+"""`intsim quantize`: a float network in integers, as ONNX, or lowered for a machine as a Program's file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import click
-@click.command()
-def quantize() -> None:
-    pass
+from msgspec.structs import replace
+
+from intsim.cli import options, sources
+from intsim.cli.console import Out, finish, line, progress, table
+from intsim.errors import IntsimError
+from intsim.graph import Graph, Pixels
+from intsim.program import Program
+from intsim.quantized import QuantizedGraph
+from intsim.target import Scheme
+
+
+@click.command(epilog="Example: intsim quantize cnn --calibration fashion --bits 6 -o cnn_6bit.onnx")
+@click.argument("model")
+@options.quantization
+@options.machines
+@options.images
+@click.option("--format", "form", type=click.Choice(["qdq", "qoperator"]), default="qdq", help="How ONNX says it.")
+@options.output(required=True, help="OUT.onnx, or OUT.intsim: the Program for --target.")
+@options.spoken
+def quantize(
+    model: str,
+    calibration: str | None,
+    quantization: dict[str, Any],
+    machines: Sequence[options.Machine],
+    strict: bool,
+    pixels: Pixels | None,
+    form: str,
+    path: str,
+    out: Out,
+) -> None:
+    """Quantize MODEL and write it down.
+
+    With --target the result keeps to what those machines take; without, to what no machine forbids.
+    """
+    if Path(path).suffix not in (".onnx", ".intsim"):
+        raise IntsimError("has no suffix that says what to write", where=path, mend="end it with .onnx or .intsim")
+    quantized = quantized_model(model, calibration, quantization, machines, pixels, out)
+    if Path(path).suffix == ".intsim":
+        _write_program(quantized, options.one(machines), path)
+    else:
+        _write_onnx(quantized, form, path)
+    _say(quantized, out)
+    line(out, f"written: {path}")
+    finish(out, "quantize", {"path": path, "network": quantized.graph.name, "tensors": _tensors(quantized)})
+
+
+def quantized_model(
+    model: str,
+    calibration: str | None,
+    quantization: dict[str, Any],
+    machines: Sequence[options.Machine],
+    pixels: Pixels | None,
+    out: Out,
+) -> QuantizedGraph:
+    """The model's integers for all the machines at once; those that a file holds already, unchanged."""
+    from intsim.build import load, with_pixels
+    from intsim.quantize import meet, quantize
+
+    found = load(sources.model_path(model))
+    if not isinstance(found, Graph):
+        if quantization or calibration:
+            raise IntsimError("is quantized already", where=model, mend="leave out --calibration and how to quantize")
+        found = found.source if isinstance(found, Program) else found
+        return replace(found, graph=with_pixels(found.graph, pixels))
+    images = sources.calibration_images(calibration)
+    if images is None:
+        raise IntsimError("is a float network", where=model, mend="give images: --calibration X.npz")
+    schemes = [target.scheme for machine in machines for target in (machine.target, *machine.nodes.values())]
+    scheme: dict[str, Scheme] = {"scheme": meet(schemes)} if schemes else {}
+    with progress(out, "calibrating") as advance:
+        return quantize(
+            with_pixels(found, pixels), images, **scheme, progress=lambda done, _: advance(done), **quantization
+        )
+
+
+def _write_program(quantized: QuantizedGraph, machine: options.Machine | None, path: str) -> None:
+    from intsim.build import build, save
+
+    if machine is None:
+        raise IntsimError("needs a machine", where=path, mend="add --target NAME")
+    save(build(quantized, machine.target, nodes=machine.nodes), path)
+
+
+def _write_onnx(quantized: QuantizedGraph, form: str, path: str) -> None:
+    from intsim import onnx_io
+
+    (onnx_io.write_qdq if form == "qdq" else onnx_io.write_qoperator)(quantized, path)
+
+
+def _tensors(quantized: QuantizedGraph) -> dict[str, Any]:
+    return {
+        name: {"type": str(a.type), "scale": a.scale, "zero_point": a.zero_point, "axis": a.axis}
+        for name, a in quantized.affines.items()
+    }
+
+
+def _say(quantized: QuantizedGraph, out: Out) -> None:
+    constants = quantized.graph.constants
+    rows = [
+        (
+            name,
+            "constant" if name in constants else "activation",
+            str(a.type),
+            f"{min(a.scale):.6g}" + (f" to {max(a.scale):.6g}" if len(a.scale) > 1 else ""),
+            "per channel" if len(a.zero_point) > 1 else a.zero_point[0],
+        )
+        for name, a in quantized.affines.items()
+    ]
+    table(out, ("tensor", "", "type", "scale", "zero point"), rows, right=("zero point",))

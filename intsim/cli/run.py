@@ -1,5 +1,6 @@
 """`intsim run`: a network on a machine, integers out."""
 
+import functools
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 
 from intsim import tasks
 from intsim.cli import options, overflows, sources
-from intsim.cli.console import Out, finish, line, progress
+from intsim.cli.console import Out, compiling, finish, line, progress
 from intsim.files import write_atomically
 from intsim.graph import Pixels
 from intsim.program import Program, Result
@@ -74,20 +75,25 @@ def _batched(
     out: Out,
 ) -> Result:
     """The result of all images, in batches, so that a bar can move."""
+    execute = _oracle if engine == "oracle" else functools.partial(_fast, threads=threads)
     parts = []
-    with progress(out, f"running on {', '.join(program.targets)}", len(x)) as advance:
+    with compiling(out), progress(out, f"running on {', '.join(program.targets)}", len(x)) as advance:
         for first in range(0, len(x), BATCH[engine]):
-            batch = x[first : first + BATCH[engine]]
-            if engine == "oracle":
-                from intsim import oracle
-
-                parts.append(oracle.run(program, batch, trace=trace, count=count))
-            else:
-                from intsim.engine import run as fast
-
-                parts.append(fast(program, batch, trace=trace, count=count, threads=threads))
-            advance(first + len(batch))
+            parts.append(execute(program, x[first : first + BATCH[engine]], trace=trace, count=count))
+            advance(min(first + BATCH[engine], len(x)))
     return joined(parts)
+
+
+def _oracle(program: Program, x: np.ndarray, *, trace: Sequence[str], count: bool) -> Result:
+    from intsim import oracle
+
+    return oracle.run(program, x, trace=trace, count=count)
+
+
+def _fast(program: Program, x: np.ndarray, *, trace: Sequence[str], count: bool, threads: int | None) -> Result:
+    from intsim.engine import run
+
+    return run(program, x, trace=trace, count=count, threads=threads)
 
 
 def joined(parts: Sequence[Result]) -> Result:

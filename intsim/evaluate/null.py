@@ -4,7 +4,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from intsim.errors import IntsimError
-from intsim.graph import Graph, Node
+from intsim.graph import Graph
 from intsim.quantized import QuantizedGraph, dequantized
 
 
@@ -27,10 +27,8 @@ def float_null(graph: Graph, quantized: QuantizedGraph, seed: int = 0) -> Graph:
             what = "is missing" if integers is None else f"is {integers.shape}, not {array.shape}"
             raise IntsimError(f"{what} in the quantized network", where=name, mend="quantize this very graph")
         error = dequantized(integers, quantized.affines[name]).astype(np.float64) - array
-        axis = _output_axis(graph, name)
-        rows = np.moveaxis(error, axis, 0) if axis is not None else error[None]
-        shuffled = _shuffled(rows.reshape(len(rows), -1), np.random.default_rng([seed, index])).reshape(rows.shape)
-        error = np.moveaxis(shuffled, 0, axis) if axis is not None else shuffled[0]
+        rows = error.reshape(len(error), -1) if _by_channel(graph, name) else error.reshape(1, -1)
+        error = _shuffled(rows, np.random.default_rng([seed, index])).reshape(error.shape)
         moved[name] = (array + error).astype(array.dtype)
     return replace(graph, name=f"{graph.name} null", constants=moved)
 
@@ -47,13 +45,6 @@ def _shuffled(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.permuted(rows, axis=1) * (2.0 * rng.integers(0, 2, rows.shape) - 1.0)
 
 
-def _output_axis(graph: Graph, name: str) -> int | None:
-    """The axis of the output channels of a constant; None where it has none."""
-    reader = next((node for node in graph.nodes if name in node.inputs), None)
-    if reader is None or reader.op not in ("Conv", "Gemm"):
-        return None
-    return 1 if reader.inputs.index(name) == 1 and _gemm_columns(reader) else 0
-
-
-def _gemm_columns(node: Node) -> bool:
-    return node.op == "Gemm" and not node.attributes.get("transB", 0)
+def _by_channel(graph: Graph, name: str) -> bool:
+    """Whether the first axis of a constant is that of the output channels."""
+    return any(name in node.inputs and node.op in ("Conv", "Gemm") for node in graph.nodes)

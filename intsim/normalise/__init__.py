@@ -30,15 +30,10 @@ from msgspec.structs import replace
 from intsim.errors import IntsimError
 from intsim.graph import Graph
 from intsim.normalise.canonical import unsupported
+from intsim.normalise.folding import scale_alone, scale_into_pixels, scale_into_producer, scale_into_reader
+from intsim.normalise.padding import pad, pad_into_window
 from intsim.normalise.rewriting import Rule, pruned, rewritten
-from intsim.normalise.scaling import (
-    scale,
-    scale_alone,
-    scale_chain,
-    scale_into_pixels,
-    scale_into_producer,
-    scale_into_reader,
-)
+from intsim.normalise.scaling import scale, scale_chain
 from intsim.normalise.spelling import (
     add,
     cast,
@@ -52,7 +47,7 @@ from intsim.normalise.spelling import (
     softmax,
     transpose_chain,
 )
-from intsim.normalise.windows import convolution, pad, pad_into_window, pool, whole_map
+from intsim.normalise.windows import convolution, pool, whole_map
 
 __all__ = ["normalise", "unsupported"]
 

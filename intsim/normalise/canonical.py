@@ -3,9 +3,10 @@
 from collections.abc import Callable, Collection
 
 from intsim.graph import Graph, Node
+from intsim.normalise.padding import pad_problem
 from intsim.normalise.scaling import scale_problem
 from intsim.normalise.spelling import clip_problem, gemm_problem
-from intsim.normalise.windows import convolution_problem, pad_problem, pool_problem
+from intsim.normalise.windows import convolution_problem, pool_problem
 
 
 def unsupported(graph: Graph, supported: Collection[str]) -> tuple[tuple[str, str, str], ...]:

@@ -110,6 +110,20 @@ def fresh(site: Site, name: str) -> str:
     return wanted
 
 
+def ints(node: Node, name: str, default: Shape = ()) -> Shape:
+    """The attribute that is a list of integers, or `default` where the node has none."""
+    value = node.attributes.get(name, default)
+    assert isinstance(value, tuple)
+    return tuple(int(v) for v in value)
+
+
+def number(node: Node, name: str, default: float = 0.0) -> float:
+    """The attribute that is one number, or `default` where the node has none."""
+    value = node.attributes.get(name, default)
+    assert isinstance(value, int | float)
+    return value
+
+
 def pruned(graph: Graph) -> Graph:
     """The graph without the nodes, constants and shapes that no output needs."""
     needed = set(graph.outputs)

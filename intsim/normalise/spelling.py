@@ -5,14 +5,14 @@ import math
 import numpy as np
 
 from intsim.graph import Graph, Node
-from intsim.normalise.rewriting import Change, Site, fresh, in_place, only_reader, without
+from intsim.normalise.rewriting import Change, Site, fresh, in_place, ints, number, only_reader, without
 
 # onnx.TensorProto.DataType: float32, float16, float64, bfloat16.
 _FLOAT_TYPES = (1, 10, 11, 16)
-_FLOAT_MAKERS = frozenset(
-    """Add AveragePool BatchNormalization Clip Concat Conv ConvTranspose Div Dropout Flatten Gemm GlobalAveragePool
-    Identity MatMul MaxPool Mul Neg Pad ReduceMean Relu Reshape Scale Sigmoid Softmax Sub Tanh Transpose""".split()
-)
+_FLOAT_MAKERS = """
+    Add AveragePool BatchNormalization Clip Concat Conv ConvTranspose Div Dropout Flatten Gemm GlobalAveragePool
+    Identity MatMul MaxPool Mul Neg Pad ReduceMean Relu Reshape Scale Sigmoid Softmax Sub Tanh Transpose
+""".split()
 
 
 def identity(site: Site, node: Node) -> Change | None:
@@ -59,8 +59,8 @@ def reshape(site: Site, node: Node) -> Change | None:
     if before is None or after is None or math.prod(before) != math.prod(after):
         return None
     if node.op == "Transpose":
-        order = node.attributes.get("perm")
-        if not isinstance(order, tuple) or order[0] != 0:
+        order = ints(node, "perm")
+        if order[:1] != (0,):
             return None
         moved = [axis for axis in order[1:] if before[axis - 1] != 1]
         if moved != sorted(moved):
@@ -68,7 +68,7 @@ def reshape(site: Site, node: Node) -> Change | None:
     if before == after and (change := without(site, node)):
         return change
     op, attributes = ("Reshape", {"shape": after}) if len(after) != 1 or before == after else ("Flatten", {})
-    new = Node(name=node.name, op=op, inputs=node.inputs[:1], outputs=node.outputs, attributes=attributes)  # type: ignore[arg-type]
+    new = Node(name=node.name, op=op, inputs=node.inputs[:1], outputs=node.outputs, attributes=attributes)
     return None if new == node else in_place(node, new)
 
 
@@ -86,17 +86,15 @@ def reshape_chain(site: Site, node: Node) -> Change | None:
 
 def transpose_chain(site: Site, node: Node) -> Change | None:
     """Transpose_q(Transpose_p(x)) = Transpose_r(x) with r[i] = p[q[i]]; where r is 0, 1, 2 ... it is x."""
-    order = node.attributes.get("perm")
-    if node.op != "Transpose" or not isinstance(order, tuple):
+    if node.op != "Transpose" or not (order := ints(node, "perm")):
         return None
     if order == tuple(range(len(order))):
         return without(site, node)
     maker = site.producers.get(node.inputs[0])
-    first = maker.attributes.get("perm") if maker is not None and maker.op == "Transpose" else None
-    if maker is None or not isinstance(first, tuple):
+    if maker is None or maker.op != "Transpose" or not (first := ints(maker, "perm")):
         return None
     both = tuple(first[axis] for axis in order)
-    new = Node(name=node.name, op="Transpose", inputs=maker.inputs, outputs=node.outputs, attributes={"perm": both})  # type: ignore[dict-item]
+    new = Node(name=node.name, op="Transpose", inputs=maker.inputs, outputs=node.outputs, attributes={"perm": both})
     gone: dict[str, tuple[Node, ...]] = {maker.name: ()} if only_reader(site, node.inputs[0]) else {}
     return Change(nodes={**gone, node.name: (new,)})
 
@@ -120,7 +118,7 @@ def clip(site: Site, node: Node) -> Change | None:
 
 def _clipped(site: Site, node: Node, data: str, low: float, high: float, gone: tuple[str, ...] = ()) -> Change | None:
     op, attributes = ("Relu", {}) if (low, high) == (0, math.inf) else ("Clip", {"min": low, "max": high})
-    new = Node(name=node.name, op=op, inputs=(data,), outputs=node.outputs, attributes=attributes)  # type: ignore[arg-type]
+    new = Node(name=node.name, op=op, inputs=(data,), outputs=node.outputs, attributes=attributes)
     if (low, high) == (-math.inf, math.inf) and (change := without(site, new)):
         return change
     return Change(nodes={**{name: () for name in gone}, node.name: (new,)})
@@ -167,24 +165,24 @@ def gemm(site: Site, node: Node) -> Change | None:
     if gemm_problem(site.graph, node):
         return None
     constants = site.graph.constants
-    weight, a = constants[node.inputs[1]], node.attributes
-    w = (weight if a.get("transB") else weight.T) * _factor(a.get("alpha", 1.0))
-    name = node.inputs[1] if a.get("transB") and a.get("alpha") == 1 else fresh(site, f"{node.inputs[1]}_rows")
-    inputs, added = [node.inputs[0], name], {name: w}
-    if len(node.inputs) > 2:
-        b = np.broadcast_to(constants[node.inputs[2]].ravel(), (w.shape[0],)) * _factor(a.get("beta", 1.0))
-        inputs.append(fresh(site, f"{node.name}_bias"))
-        added[inputs[2]] = b
-        if a.get("beta") == 1 and constants[node.inputs[2]].shape == b.shape:
-            added.pop(inputs.pop())
-            inputs.append(node.inputs[2])
-    new = Node(name=node.name, op="Gemm", inputs=tuple(inputs), outputs=node.outputs)
+    a, (x, weight, *bias) = node.attributes, node.inputs
+    alpha, beta = number(node, "alpha", 1.0), number(node, "beta", 1.0)
+    added: dict[str, np.ndarray] = {}
+    rows = constants[weight] if a.get("transB") else constants[weight].T
+    if not a.get("transB") or alpha != 1:
+        weight = fresh(site, f"{weight}_rows")
+        added[weight] = _times(alpha, rows)
+    if bias and (beta != 1 or constants[bias[0]].shape != rows.shape[:1]):
+        whole = np.broadcast_to(constants[bias[0]].ravel(), rows.shape[:1])
+        bias = [fresh(site, f"{node.name}_bias")]
+        added[bias[0]] = _times(beta, whole)
+    inputs = (x, weight, *bias)
+    new = Node(name=node.name, op="Gemm", inputs=inputs, outputs=node.outputs)
     return in_place(node, new, constants=added)
 
 
-def _factor(value: object) -> np.ndarray | np.float32:
-    assert isinstance(value, float)
-    return np.float32(1) if value == 1 else np.float64(value)  # type: ignore[return-value]
+def _times(factor: float, array: np.ndarray) -> np.ndarray:
+    return array if factor == 1 else array.astype(np.float64) * factor
 
 
 def gemm_problem(graph: Graph, node: Node) -> str | None:
@@ -231,7 +229,7 @@ def concat(site: Site, node: Node) -> Change | None:
     attributes = {"axis": axis + len(shape) + 1}
     return in_place(
         node,
-        Node(name=node.name, op="Concat", inputs=node.inputs, outputs=node.outputs, attributes=attributes),  # type: ignore[arg-type]
+        Node(name=node.name, op="Concat", inputs=node.inputs, outputs=node.outputs, attributes=attributes),
     )
 
 

@@ -1,15 +1,11 @@
-"""Operators that slide a window over a map: their geometry written out in numbers, and padding merged into it."""
+"""Operators that slide a window over a map, their geometry written out in numbers."""
 
-import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from intsim.graph import Attribute, Graph, Node, Shape
-from intsim.normalise.rewriting import Change, Site, fresh, in_place, without
+from intsim.normalise.rewriting import Change, Site, fresh, in_place, ints, number, without
 
-_LOWEST = float(np.finfo(np.float32).min)
-_POOLS = ("MaxPool", "AveragePool")
+POOLS = ("MaxPool", "AveragePool")
 
 
 def convolution(site: Site, node: Node) -> Change | None:
@@ -25,7 +21,7 @@ def convolution(site: Site, node: Node) -> Change | None:
         "group": node.attributes["group"],
     }
     if node.op == "ConvTranspose":
-        attributes["output_padding"] = _ints(node, "output_padding", (0,) * len(spatial))
+        attributes["output_padding"] = ints(node, "output_padding", (0,) * len(spatial))
     return in_place(
         node, Node(name=node.name, op=node.op, inputs=node.inputs, outputs=node.outputs, attributes=attributes)
     )
@@ -34,21 +30,21 @@ def convolution(site: Site, node: Node) -> Change | None:
 def convolution_problem(graph: Graph, node: Node) -> str | None:
     """Why the node is no convolution of one or two dimensions with constant weights; None where it is one."""
     x, w = graph.shapes.get(node.inputs[0]), graph.constants.get(node.inputs[1])
-    group = node.attributes["group"]
+    group = int(number(node, "group", 1))
     if w is None or any(name not in graph.constants for name in node.inputs[2:]):
         return "its weights or bias are computed, not constant"
     if x is None or len(x) not in (2, 3):
         return f"has {len(x) - 1 if x else 'unknown'} spatial dimensions, and 1 or 2 can be lowered"
     if w.ndim != len(x) + 1:
         return f"weights of the shape {list(w.shape)} do not fit maps of {list(x)}"
-    if not isinstance(group, int) or group < 1:
+    if group < 1:
         return f"has {group} groups"
     deep, outputs = (w.shape[0], w.shape[1] * group) if node.op == "ConvTranspose" else (w.shape[1] * group, w.shape[0])
     if x[0] != deep or outputs % group or deep % group:
         return f"weights of the shape {list(w.shape)} in {group} groups do not fit {x[0]} channels"
     if len(node.inputs) > 2 and graph.constants[node.inputs[2]].shape != (outputs,):
         return f"its bias has the shape {list(graph.constants[node.inputs[2]].shape)}, not [{outputs}]"
-    if _ints(node, "kernel_shape", w.shape[2:]) != w.shape[2:]:
+    if ints(node, "kernel_shape", w.shape[2:]) != w.shape[2:]:
         return f"its kernel_shape is not that of its weights, {list(w.shape)}"
     automatic = node.attributes.get("auto_pad", "NOTSET") != "NOTSET"
     if node.op == "ConvTranspose" and (automatic or "output_shape" in node.attributes):
@@ -57,23 +53,18 @@ def convolution_problem(graph: Graph, node: Node) -> str | None:
 
 
 def _window_problem(graph: Graph, node: Node) -> str | None:
-    if min(_ints(node, "pads", (0,))) < 0:
+    if min(ints(node, "pads", (0,))) < 0:
         return "its padding is negative"
     if graph.shapes.get(node.outputs[0]) is None:
         return "the shape of its output is not known"
     return None
 
 
-def _ints(node: Node, name: str, default: Shape) -> Shape:
-    value = node.attributes.get(name, default)
-    return value if isinstance(value, tuple) else default  # type: ignore[return-value]
-
-
 def _geometry(node: Node, spatial: Shape, out: Shape, kernel: Shape) -> dict[str, Attribute]:
     """kernel_shape, strides, dilations, pads: SAME_UPPER puts the odd pixel at the end, SAME_LOWER at the beginning."""
     rank = len(spatial)
-    strides, dilations = _ints(node, "strides", (1,) * rank), _ints(node, "dilations", (1,) * rank)
-    pads = _ints(node, "pads", (0,) * 2 * rank)
+    strides, dilations = ints(node, "strides", (1,) * rank), ints(node, "dilations", (1,) * rank)
+    pads = ints(node, "pads", (0,) * 2 * rank)
     automatic = node.attributes.get("auto_pad", "NOTSET")
     if automatic == "VALID":
         pads = (0,) * 2 * rank
@@ -100,14 +91,14 @@ def pool(site: Site, node: Node) -> Change | None:
     cells beyond the padded map out of its count, so ceil_mode becomes padding that is not counted: where no other
     padding is counted. A window of one cell and stride 1 changes nothing.
     """
-    if node.op not in _POOLS or "auto_pad" not in node.attributes or pool_problem(site.graph, node):
+    if node.op not in POOLS or "auto_pad" not in node.attributes or pool_problem(site.graph, node):
         return None
     spatial, out = (site.graph.shapes[name][1:] for name in (node.inputs[0], node.outputs[0]))
     geometry = _pool_geometry(node, spatial, out)
     pads = geometry["pads"]
     attributes: dict[str, Attribute] = dict(geometry)
     if node.op == "AveragePool":
-        own = _ints(node, "pads", (0,))
+        own = ints(node, "pads", (0,))
         counted = node.attributes["count_include_pad"] and any(pads)
         attributes["count_include_pad"] = int(bool(counted and (any(own) or not node.attributes["ceil_mode"])))
     ones = (1,) * len(spatial)
@@ -119,7 +110,7 @@ def pool(site: Site, node: Node) -> Change | None:
 
 
 def _pool_geometry(node: Node, spatial: Shape, out: Shape) -> dict[str, Shape]:
-    geometry = _geometry(node, spatial, out, _ints(node, "kernel_shape", ()))
+    geometry = _geometry(node, spatial, out, ints(node, "kernel_shape", ()))
     kernel, strides, dilations, pads = (geometry[name] for name in ("kernel_shape", "strides", "dilations", "pads"))
     extra = _missing(spatial, out, kernel, strides, dilations, pads)  # type: ignore[arg-type]
     rank = len(spatial)
@@ -146,7 +137,7 @@ def pool_problem(graph: Graph, node: Node) -> str | None:
         reach = geometry["dilations"][i] * (kernel - 1) + 1
         if (count - 1) * stride >= size + begins[i] or begins[i] >= reach or begins[rank + i] >= reach:
             return "one of its windows lies in the padding"
-    own = _ints(node, "pads", (0,))
+    own = ints(node, "pads", (0,))
     if node.op == "AveragePool" and node.attributes["ceil_mode"] and node.attributes["count_include_pad"]:
         if any(own) and tuple(own) != geometry["pads"]:
             return "counts padding and, by ceil_mode, windows that reach beyond it: no padding says both"
@@ -169,7 +160,7 @@ def whole_map(site: Site, node: Node) -> Change | None:
         if _reduced(site.graph, node) != tuple(range(2, len(x) + 1)):
             return None
     elif node.op == "AveragePool" and "auto_pad" not in node.attributes:
-        if node.attributes["kernel_shape"] != spatial or any(_ints(node, "pads", ())) or out[1:] != ones:
+        if node.attributes["kernel_shape"] != spatial or any(ints(node, "pads", ())) or out[1:] != ones:
             return None
     elif node.op not in ("GlobalMaxPool", "GlobalAveragePool"):
         return None
@@ -200,102 +191,3 @@ def _reduced(graph: Graph, node: Node) -> Shape | None:
         axes = tuple(int(axis) for axis in graph.constants[node.inputs[1]].ravel())
     rank = len(graph.shapes[node.inputs[0]]) + 1
     return tuple(sorted(int(axis) % rank for axis in axes)) if isinstance(axes, tuple) and axes else None
-
-
-def pad(site: Site, node: Node) -> Change | None:
-    """Pad with constants: pads of every axis but the batch (begins, then ends) and the value; none: nothing."""
-    if node.op != "Pad" or "mode" not in node.attributes or pad_problem(site.graph, node):
-        return None
-    begins, ends, value = _pads(site.graph, node)
-    if not any(begins + ends):
-        return without(site, node)
-    attributes: dict[str, Attribute] = {"pads": begins[1:] + ends[1:], "value": value}
-    return in_place(
-        node, Node(name=node.name, op="Pad", inputs=node.inputs[:1], outputs=node.outputs, attributes=attributes)
-    )
-
-
-def pad_problem(graph: Graph, node: Node) -> str | None:
-    """Why the node is no padding with one constant; None where it is one."""
-    if "mode" not in node.attributes:
-        return None
-    if node.attributes["mode"] != "constant":
-        return f"pads by mode {node.attributes['mode']}, and constant can be lowered"
-    if any(name and name not in graph.constants for name in node.inputs[1:]):
-        return "its padding is computed, not constant"
-    if graph.shapes.get(node.inputs[0]) is None:
-        return "the shape of its input is not known"
-    arrays = [graph.constants[name] for name in node.inputs[1:] if name]
-    count = arrays[-1].size if len(node.inputs) > 3 else len(graph.shapes[node.inputs[0]]) + 1
-    if not arrays or arrays[0].size != 2 * count or (len(node.inputs) > 2 and node.inputs[2] and arrays[1].size != 1):
-        return "its padding is not two numbers for each axis and one value"
-    begins, ends, value = _pads(graph, node)
-    if begins[0] or ends[0] or min(begins + ends) < 0 or math.isnan(value):
-        return "cuts, or pads the batch"
-    return None
-
-
-def _pads(graph: Graph, node: Node) -> tuple[Shape, Shape, float]:
-    rank = len(graph.shapes[node.inputs[0]]) + 1
-    arrays = [graph.constants[name] if name else None for name in (*node.inputs[1:], "", "", "")[:3]]
-    given = [int(p) for p in arrays[0].ravel()] if arrays[0] is not None else []
-    axes = [int(a) % rank for a in arrays[2].ravel()] if arrays[2] is not None else list(range(rank))
-    pads = np.zeros((2, rank), int)
-    pads[:, axes] = np.reshape(given, (2, len(axes)))
-    value = float(arrays[1].item()) if arrays[1] is not None else 0.0
-    return tuple(map(int, pads[0])), tuple(map(int, pads[1])), value
-
-
-def pad_into_window(site: Site, node: Node) -> Change | None:
-    """Window(Pad(x)) = Window(x) with the pads added: where the Pad writes what the window's own padding means.
-
-    Zero for a Conv; zero for an average that counts its padding; -inf for a maximum, or zero where the map has
-    nothing below zero and every window holds a cell of the map.
-    """
-    maker = site.producers.get(node.inputs[0]) if node.inputs else None
-    if maker is None or maker.op != "Pad" or "mode" in maker.attributes or "auto_pad" in node.attributes:
-        return None
-    if node.op not in ("Conv", *_POOLS):
-        return None
-    x, own, value = site.graph.shapes[maker.inputs[0]], _ints(node, "pads", ()), maker.attributes["value"]
-    rank, outer = len(x) - 1, _ints(maker, "pads", ())
-    begins, ends = outer[1 : rank + 1], outer[rank + 2 :]
-    if outer[0] or outer[rank + 1] or not isinstance(value, float):
-        return None
-    pads = tuple(p + q for p, q in zip(begins + ends, own, strict=True))
-    attributes = {**node.attributes, "pads": pads}
-    if node.op == "AveragePool":
-        if any(own) and not node.attributes["count_include_pad"]:
-            return None
-        attributes["count_include_pad"] = 1
-    kernel, dilations = _ints(node, "kernel_shape", ()), _ints(node, "dilations", ())
-    reach = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
-    if node.op in _POOLS and (max(dilations) > 1 or any(p >= r for p, r in zip(pads, reach * 2, strict=True))):
-        return None
-    if node.op == "MaxPool":
-        if not (value <= _LOWEST or (value == 0 and not_negative(site, maker.inputs[0]))):
-            return None
-    elif value != 0:
-        return None
-    return in_place(
-        node,
-        Node(
-            name=node.name,
-            op=node.op,
-            inputs=(*maker.inputs, *node.inputs[1:]),
-            outputs=node.outputs,
-            attributes=attributes,
-        ),
-    )
-
-
-def not_negative(site: Site, name: str, far: int = 8) -> bool:
-    """Whether the tensor is proved, by the `far` nodes before it, to hold nothing below zero."""
-    maker = site.producers.get(name)
-    if maker is None or not far:
-        return False
-    if maker.op == "Clip":
-        low = maker.attributes.get("min")
-        return isinstance(low, float) and low >= 0
-    keeps = ("MaxPool", "AveragePool", "GlobalAveragePool", "Flatten", "Reshape", "Add", "Concat")
-    return maker.op == "Relu" or (maker.op in keeps and all(not_negative(site, n, far - 1) for n in maker.inputs))

@@ -54,7 +54,7 @@ def _tensor(name: str, values: np.ndarray, type_: IntType | None) -> TensorProto
     if type_ is None:
         return numpy_helper.from_array(np.asarray(values, np.float32), name)
     if type_.bits >= 8:
-        return numpy_helper.from_array(np.ascontiguousarray(values, type_.dtype), name)
+        return numpy_helper.from_array(np.asarray(values, type_.dtype, order="C"), name)
     proto = TensorProto(name=name, data_type=element(type_), dims=values.shape)
     proto.raw_data = _packed(values.ravel().astype(np.int64), type_.bits)
     return proto

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, inliner, numpy_helper
 
 from intsim.errors import IntsimError
 from intsim.graph import Attribute
@@ -215,7 +215,7 @@ def inlined(model: ModelProto) -> ModelProto:
     if sum(sizes.get((n.domain, n.op_type, n.overload), 1) for n in _nodes(model.graph.node)) > _MANY:
         raise IntsimError(f"its functions unfold into more than {_MANY} nodes")
     try:
-        return onnx.inliner.inline_local_functions(model)
+        return inliner.inline_local_functions(model)
     except Exception as error:
         raise IntsimError(f"its functions cannot be put in place ({first_line(error)})") from error
 

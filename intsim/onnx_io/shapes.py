@@ -13,12 +13,12 @@ from intsim.onnx_io.protobuf import first_line, has_graphs, operator, reads
 
 # What is computed when all its operands are constants. Nothing random, nothing that quantizes: the integers of a
 # weight that a file holds quantized are that file's message.
-_COMPUTABLE = frozenset(
-    """Abs Add And Cast CastLike Ceil Clip Concat ConstantOfShape Div Equal Exp Expand Flatten Floor Gather GatherND
+_COMPUTABLE = """
+    Abs Add And Cast CastLike Ceil Clip Concat ConstantOfShape Div Equal Exp Expand Flatten Floor Gather GatherND
     Greater GreaterOrEqual Identity Less LessOrEqual Log MatMul Max Min Mod Mul Neg Not Or Pad Pow Range Reciprocal
     ReduceMax ReduceMin ReduceProd ReduceSum Relu Reshape Round Shape Sigmoid Sign Size Slice Split Sqrt Squeeze Sub
-    Sum Tanh Tile Transpose Unsqueeze Where Xor""".split()
-)
+    Sum Tanh Tile Transpose Unsqueeze Where Xor
+""".split()
 _LARGEST = 2**26  # elements of a computed constant
 _SMALL = 4096  # elements of a constant that shape inference is shown
 

@@ -9,6 +9,7 @@ import numpy as np
 from intsim_models import NAMES
 
 RECORD = Path(__file__).parent / "accuracy.json"
+BATCH = 500
 
 
 def correct(path: Path | str, x: np.ndarray, y: np.ndarray) -> int:
@@ -18,8 +19,12 @@ def correct(path: Path | str, x: np.ndarray, y: np.ndarray) -> int:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    (logits,) = session.run(["logits"], {"image": x.astype(np.float32) / np.float32(255)})
-    return int((logits.argmax(axis=1) == y).sum())
+    total = 0
+    for start in range(0, len(x), BATCH):
+        image = x[start : start + BATCH].astype(np.float32) / np.float32(255)
+        (logits,) = session.run(["logits"], {"image": image})
+        total += int((logits.argmax(axis=1) == y[start : start + BATCH]).sum())
+    return total
 
 
 def read() -> dict[str, Any]:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -28,23 +29,24 @@ def export(
 ) -> None:
     """`network` in eval mode at `path`: input "image" [n, 1, 28, 28], output "logits" [n, 10].
 
-    The exporter is torch's default one (torch.export, "dynamo"), or with `legacy` the older one (TorchScript).
+    The exporter is torch's default one (torch.export, "dynamo"), or with `legacy` the old one (TorchScript).
     With `static_batch` n is 1, otherwise any; `opset` None is what the exporter prefers.
 
     Raises ValueError where onnxruntime and torch disagree about random images by more than 1e-4.
     """
     image = torch.zeros(1 if static_batch else 2, *SHAPE)
-    names = {"input_names": ["image"], "output_names": ["logits"], "opset_version": opset}
+    options: dict[str, Any] = {"input_names": ["image"], "output_names": ["logits"], "opset_version": opset}
     network = copy.deepcopy(network).eval()
-    buffer = io.BytesIO()
     with _quiet():
         if legacy:
-            axes = None if static_batch else {"image": {0: "n"}, "logits": {0: "n"}}
-            torch.onnx.export(network, (image,), buffer, dynamo=False, dynamic_axes=axes, **names)
+            options["dynamic_axes"] = None if static_batch else {"image": {0: "n"}, "logits": {0: "n"}}
+            options["f"] = buffer = io.BytesIO()
+            torch.onnx.export(network, (image,), dynamo=False, **options)
             model = onnx.load_model_from_string(buffer.getvalue())
         else:
-            shapes = None if static_batch else ({0: torch.export.Dim("n")},)
-            program = torch.onnx.export(network, (image,), dynamic_shapes=shapes, verbose=False, **names)
+            options["dynamic_shapes"] = None if static_batch else ({0: torch.export.Dim("n")},)
+            program = torch.onnx.export(network, (image,), verbose=False, **options)
+            assert program is not None, "the default exporter returns what it made"
             model = program.model_proto
     content = _anonymous(model).SerializeToString(deterministic=True)
     _agree(network, content, static_batch=static_batch)

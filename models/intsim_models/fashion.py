@@ -1,6 +1,8 @@
 """Fashion-MNIST, all 70,000 images of it, read from where it lies on this machine."""
 
 import gzip
+import math
+import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +47,12 @@ def load(source: Path | str | None = None) -> Fashion:
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             missing = [name for name in STEMS if name not in file]
             if missing:
                 raise ValueError(f"no array {missing[0]}")
             return {name: file[name] for name in STEMS}
-    except (ValueError, OSError, AttributeError, TypeError, zlib.error) as error:
+    except (ValueError, OSError, EOFError, TypeError, zlib.error, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not an .npz with {', '.join(STEMS)} ({_line(error)}): {MEND}") from error
 
 
@@ -66,10 +68,9 @@ def _idx(folder: Path, stem: str) -> np.ndarray:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: cannot be unpacked ({_line(error)}): fetch the file again") from error
-    rank = content[3] if content[:3] == b"\0\0\x08" else 0
-    start = 4 + 4 * rank
-    shape = np.frombuffer(content[4:start], ">i4") if rank and len(content) >= start else np.zeros(1, int)
-    if len(content) - start != np.prod(shape, dtype=int) or not rank:
+    start = 4 + 4 * int.from_bytes(content[3:4])
+    shape = [int.from_bytes(content[i : i + 4]) for i in range(4, start, 4)]
+    if content[:3] != b"\0\0\x08" or len(content) != start + math.prod(shape):
         raise ValueError(f"{path}: not a whole idx file of unsigned bytes: fetch the file again")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
@@ -77,7 +78,7 @@ def _idx(folder: Path, stem: str) -> np.ndarray:
 def _checked(path: Path, arrays: dict[str, np.ndarray]) -> Fashion:
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        if x.dtype != np.uint8 or x.ndim < 3 or x.shape not in {(len(x), 28, 28), (len(x), 1, 28, 28)}:
+        if x.dtype != np.uint8 or x.shape[1:] not in {(28, 28), (1, 28, 28)}:
             raise ValueError(f"{path}: x_{part} is {x.dtype}{list(x.shape)}, not uint8 [n, 28, 28]: {MEND}")
         if y.dtype != np.uint8 or y.shape != (len(x),) or (y >= CLASSES).any():
             raise ValueError(f"{path}: y_{part} is not a uint8 label 0..9 for each image: {MEND}")

@@ -50,7 +50,7 @@ def train(network: nn.Module, x: np.ndarray, y: np.ndarray, recipe: Recipe) -> n
     """`network` itself, trained on images x[n, 1, 28, 28] (uint8) and labels y[n], and in eval mode again."""
     images = torch.from_numpy(x.astype(np.float32) / np.float32(255))
     labels = torch.from_numpy(y.astype(np.int64))
-    network = network.to(memory_format=torch.channels_last).train()
+    network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
     steps = recipe.epochs * (len(y) // recipe.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=recipe.rate, total_steps=steps)
@@ -68,7 +68,8 @@ def train(network: nn.Module, x: np.ndarray, y: np.ndarray, recipe: Recipe) -> n
             total += loss.item()
         mean, seconds = total * recipe.epochs / steps, time.perf_counter() - start
         log.info("  epoch %d of %d: loss %.4f, %.0f s", epoch + 1, recipe.epochs, mean, seconds)
-    return network.to(memory_format=torch.contiguous_format).eval()
+    network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    return network
 
 
 def make(name: str, data: fashion.Fashion, recipe: Recipe) -> dict[str, Any]:
@@ -106,7 +107,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", choices=NAMES, help="train this network and leave the others")
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)
+    log.setLevel(logging.INFO)
     try:
         data = fashion.load(options.data)
     except (FileNotFoundError, ValueError) as error:

@@ -1,0 +1,154 @@
+"""What may honestly be said of the rows: curves, where they cross, and one sentence for each thing that was found."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from intsim.attack.catalogue import NOISE
+from intsim.evaluate.records import CLEAN, FLOAT, NULL, Curve, Row, bits
+from intsim.statistics import Crossing, Paired, bootstrap_crossing, holm
+
+LEVEL = 0.05
+"""The chance of being wrong that a claim may have, after Holm's adjustment over all its cells."""
+
+BOUND = (
+    "Attacks were crafted on the float network and transferred: each accuracy under attack is an upper bound on what "
+    "an attacker who knows the chip would leave. It is no measure of robustness."
+)
+
+
+def curves(rows: Sequence[Row], *, seed: int = 0) -> list[Curve]:
+    """One `Curve` for each judge and attack, the clean rate first, strengths ascending."""
+    found = []
+    for network, target in dict.fromkeys((row.network, row.target) for row in rows):
+        own = _of(rows, network, target)
+        for attack in dict.fromkeys(row.attack for row in own if row.attack != CLEAN):
+            points = _along(own, attack)
+            crossing = None
+            if target != FLOAT:
+                a, b = (np.stack([bits(row) for row in line]) for line in (points, _along(_float(rows), attack)))
+                crossing = bootstrap_crossing([row.eps for row in points], a, b, seed=seed)
+            found.append(
+                Curve(
+                    network=network,
+                    target=target,
+                    attack=attack,
+                    eps=tuple(row.eps for row in points),
+                    accuracy=tuple(row.accuracy for row in points),
+                    crossing=crossing,
+                )
+            )
+    return found
+
+
+def verdict(rows: Sequence[Row], curves: Sequence[Curve]) -> list[str]:
+    """The sentences: first what all numbers are, then float, then every machine, its null, and its crossings."""
+    said = [BOUND, *_of_float(rows)]
+    for network, target in dict.fromkeys((row.network, row.target) for row in rows):
+        if target in (FLOAT, NULL):
+            continue
+        own = _of(rows, network, target)
+        name = f"{network} on {target}"
+        if own[0].collapsed:
+            said.append(
+                f"{name}: collapsed before any attack: {_percent(own[0])} right when clean, its most frequent answers "
+                f"cover {100 * own[0].top_share:.0f} %. What it does under attack means nothing."
+            )
+            continue
+        hit = [row for row in own if row.attack not in (CLEAN, *NOISE.values())]
+        said.append(f"{name}: {_percent(own[0])} right when clean{_hardest(hit)}.")
+        said += [f"{name}: {sentence}" for sentence in (_against_null(hit), *_crossings(hit, curves)) if sentence]
+    return said
+
+
+def _of_float(rows: Sequence[Row]) -> list[str]:
+    own = _float(rows)
+    said = [f"{own[0].network} in float: {_percent(own[0])} right when clean."]
+    if own[0].at_floor:
+        said.append(f"{own[0].network} in float: no better than its most frequent label: the data do not fit it.")
+    for row in own:
+        noise = next((r for r in own if (r.attack, r.eps) == (NOISE.get(row.norm), row.eps)), None)
+        if noise is not None and row.attack != noise.attack and row.correct > noise.correct:
+            said.append(f"{row.attack} at {_eps(row)} is weaker on float than noise of that radius: no attack at all.")
+    return said
+
+
+def _hardest(hit: Sequence[Row]) -> str:
+    """The strongest attack's numbers: the row with the fewest right answers of the float network's rows above it."""
+    if not hit:
+        return ""
+    row = min(hit, key=lambda row: (row.correct, row.eps))
+    versus = row.paired[FLOAT]
+    floor = ", no better than its most frequent label" if row.at_floor else ""
+    return f", at most {_percent(row)} under {row.attack} at {_eps(row)} ({_points(versus)} against float{floor})"
+
+
+def _against_null(hit: Sequence[Row]) -> str:
+    """Whether anything here is owed to integers: the machine against a float network that is as far from float."""
+    with_null = [row for row in hit if NULL in row.paired]
+    if not with_null:
+        return ""
+    adjusted = holm([row.paired[NULL].p for row in with_null])
+    cells = [(p, row) for p, row in zip(adjusted, with_null, strict=True) if p < LEVEL]
+    if not cells:
+        return (
+            f"in none of {len(with_null)} cells does it differ from its float null, weights moved as far but at random "
+            f"(smallest Holm p = {min(adjusted):.2g}): no effect of integers is shown."
+        )
+    p, row = min(cells, key=lambda cell: cell[0])
+    return (
+        f"differs from its float null in {len(cells)} of {len(with_null)} cells, most surely under {row.attack} at "
+        f"{_eps(row)}: {_points(row.paired[NULL])}, Holm p = {p:.2g}."
+    )
+
+
+def _crossings(hit: Sequence[Row], curves: Sequence[Curve]) -> list[str]:
+    said = []
+    adjusted = dict(
+        zip([(row.attack, row.eps) for row in hit], holm([row.paired[FLOAT].p for row in hit]), strict=True)
+    )
+    for curve in curves:
+        if not hit or (curve.network, curve.target) != (hit[0].network, hit[0].target) or curve.crossing is None:
+            continue
+        own = [row for row in hit if row.attack == curve.attack]
+        if not own:
+            continue
+        sure = {row.eps: row.paired[FLOAT].difference for row in own if adjusted[row.attack, row.eps] < LEVEL}
+        said.append(_crossing(curve.attack, curve.crossing, sure, any(not row.at_floor for row in own)))
+    return said
+
+
+def _crossing(attack: str, at: Crossing, sure: dict[float, float], above: bool) -> str:
+    way = 1 if at.rising else -1
+    before = any(difference * way < 0 for eps, difference in sure.items() if eps <= at.at)
+    after = any(difference * way > 0 for eps, difference in sure.items() if eps >= at.at)
+    ends = [f"{255 * end:.1f}" if end is not None else "beyond" for end in (at.low, at.high)]
+    where = f"its {attack} curve passes float's at {255 * at.at:.1f}/255 [{ends[0]}, {ends[1]}]"
+    if not (before and after):
+        return f"{where}, which {'no' if not (before or after) else 'only one'} side of it tells from chance."
+    return f"{where}, from {'below to above' if at.rising else 'above to below'}; with transferred images this is a limit of transfer."
+
+
+def _of(rows: Sequence[Row], network: str, target: str) -> list[Row]:
+    return [row for row in rows if (row.network, row.target) == (network, target)]
+
+
+def _float(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.target == FLOAT]
+
+
+def _along(rows: Sequence[Row], attack: str) -> list[Row]:
+    """The clean row, then those of the attack, weakest first."""
+    return [rows[0], *sorted((row for row in rows if row.attack == attack), key=lambda row: row.eps)]
+
+
+def _percent(row: Row) -> str:
+    return f"{100 * row.accuracy:.1f} % [{100 * row.low:.1f}, {100 * row.high:.1f}]"
+
+
+def _points(one: Paired) -> str:
+    return f"{100 * one.difference:+.1f} points [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
+
+
+def _eps(row: Row) -> str:
+    return f"{row.eps_steps:g}/255"

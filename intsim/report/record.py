@@ -1,0 +1,162 @@
+"""What a page is made from: an evaluation, and the sections that a demo adds to it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from intsim.attack.catalogue import Attack
+from intsim.errors import IntsimError
+from intsim.evaluate.records import CLEAN, FLOAT, NULL, Curve, Evaluation, Row
+
+FORMAT = 1
+
+
+class Width(Struct, frozen=True, kw_only=True):
+    """One bit width of the section on bit widths: weights and activations of `bits` on one target."""
+
+    bits: int
+    network: str
+    target: str
+
+
+class Rung(Struct, frozen=True, kw_only=True):
+    """One accumulator of the ladder: its width, and what an overflow does ("wrap", "saturate")."""
+
+    bits: int
+    overflow: str
+    network: str
+    target: str
+
+
+class Counted(Struct, frozen=True, kw_only=True):
+    """One layer's overflows on one set of images: see `intsim.program.Overflows`."""
+
+    network: str
+    target: str
+    attack: str
+    eps_steps: float
+    images: int
+    layer: str
+    outputs: int
+    of_outputs: int
+    adds: int
+    of_adds: int
+    persistent: int
+
+
+class Example(Struct, frozen=True, kw_only=True):
+    """One image of the gallery, `shape` [c, h, w], uint8, clean and attacked; the answers are classes."""
+
+    index: int
+    label: int
+    network: str
+    target: str
+    attack: str
+    eps_steps: float
+    shape: tuple[int, int, int]
+    clean: bytes
+    attacked: bytes
+    float_clean: int
+    float_attacked: int
+    chip_clean: int
+    chip_attacked: int
+    kind: str
+
+
+class Results(Struct, frozen=True, kw_only=True):
+    """The fields of an `Evaluation`, and the sections of a page that may be there or not.
+
+    `of`: what was attacked, in a few words. `command`: what repeats it. `class_names`: of the labels, in order.
+    `digests`: SHA-256 of the files and images that took part. `seconds`: how long the parts took; nothing else here
+    differs between two runs.
+    """
+
+    rows: tuple[Row, ...]
+    curves: tuple[Curve, ...]
+    attacks: tuple[Attack, ...]
+    n: int
+    classes: int
+    seed: int
+    grid: int | None
+    data: str
+    versions: dict[str, str]
+    verdict: tuple[str, ...]
+    format: int = FORMAT
+    of: str = ""
+    command: str = ""
+    class_names: tuple[str, ...] = ()
+    widths: tuple[Width, ...] = ()
+    ladder: tuple[Rung, ...] = ()
+    overflows: tuple[Counted, ...] = ()
+    gallery: tuple[Example, ...] = ()
+    digests: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+
+
+def results(found: Results | Evaluation | Mapping[str, Any]) -> Results:
+    """The record of an evaluation, or of what was read from a results.json. Raises IntsimError where it is none."""
+    if isinstance(found, Results):
+        return found
+    fields = msgspec.to_builtins(found) if isinstance(found, Evaluation) else found
+    try:
+        made = msgspec.convert(fields, Results)
+    except msgspec.ValidationError as reason:
+        raise IntsimError(str(reason), where="results", mend="intsim attack --json writes them") from None
+    if made.format > FORMAT:
+        raise IntsimError(f"has format {made.format}, newer than {FORMAT}", where="results", mend="update intsim")
+    if not any(row.target == FLOAT for row in made.rows):
+        raise IntsimError("has no row of the float network", where="results")
+    return made
+
+
+# ---- looking things up -------------------------------------------------------------------------------------
+
+
+def rows_of(found: Results, network: str, target: str, attack: str) -> list[Row]:
+    """The rows of one judge under one attack, the clean images first, then in the order of strength."""
+    chosen = [
+        row
+        for row in found.rows
+        if (row.network, row.target) == (network, target) and row.attack in (CLEAN, attack)
+    ]
+    return sorted(chosen, key=lambda row: row.eps_steps)
+
+
+def row_of(found: Results, network: str, target: str, attack: str, eps_steps: float) -> Row | None:
+    """The row of one judge on one set of images, if there is one."""
+    for row in found.rows:
+        if (row.network, row.target, row.attack, row.eps_steps) == (network, target, attack, eps_steps):
+            return row
+    return None
+
+
+def float_network(found: Results) -> str:
+    """The name of the network that was attacked."""
+    return next(row.network for row in found.rows if row.target == FLOAT)
+
+
+def judges(found: Results) -> list[tuple[str, str]]:
+    """(network, target) of everything that ran in integers, in order, the ladder's accumulators left out."""
+    rungs = {(rung.network, rung.target) for rung in found.ladder}
+    pairs = dict.fromkeys((row.network, row.target) for row in found.rows if row.target not in (FLOAT, NULL))
+    return [pair for pair in pairs if pair not in rungs]
+
+
+def curve_of(found: Results, network: str, target: str, attack: str) -> Curve | None:
+    """The curve of one judge under one attack, if there is one."""
+    for curve in found.curves:
+        if (curve.network, curve.target, curve.attack) == (network, target, attack):
+            return curve
+    return None
+
+
+def searching(found: Results) -> list[str]:
+    """The names of the attacks that follow a gradient, in order: all but the noise."""
+    return [attack.name for attack in found.attacks if attack.steps > 0 or attack.function]
+
+
+def collapsed(rows: Sequence[Row]) -> bool:
+    """Whether a judge had given up on clean images already."""
+    return any(row.collapsed for row in rows)

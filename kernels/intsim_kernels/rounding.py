@@ -1,0 +1,137 @@
+"""Rounding, each rule once: shifts to the right, quotients, exact products of 128 bits, floats."""
+
+import math
+
+import numpy as np
+
+from intsim_kernels import codes
+from intsim_kernels.compiled import kernel
+
+# ---- shifts by an addend -------------------------------------------------------------------------------------
+
+
+def addends(right: np.ndarray, mode: int) -> np.ndarray:
+    """`[4, c]`: right, base, negative, odd, with which `shifted` rounds by `mode`; right[c] in 0..62.
+
+    With m = 2^right - 1 and h = 2^(right-1), floor((n + t) / 2^right) is n / 2^right rounded, where t is
+    FLOOR 0; CEIL m; TO_ZERO m if n < 0; AWAY m unless n < 0; HALF_UP h; HALF_DOWN h - 1; HALF_AWAY h - [n < 0];
+    HALF_TO_ZERO h - [n >= 0]; HALF_EVEN h - [floor even]; TO_ODD m if floor even.
+    """
+    right = np.asarray(right, np.int64)
+    m = (np.int64(1) << right) - 1
+    some = (right > 0).astype(np.int64)
+    h = (m + 1) >> 1
+    zero = np.zeros_like(right)
+    base, negative, odd = {
+        codes.FLOOR: (zero, zero, zero),
+        codes.CEIL: (m, zero, zero),
+        codes.TO_ZERO: (zero, m, zero),
+        codes.AWAY: (m, -m, zero),
+        codes.HALF_UP: (h * some, zero, zero),
+        codes.HALF_DOWN: ((h - 1) * some, zero, zero),
+        codes.HALF_AWAY: (h * some, -some, zero),
+        codes.HALF_TO_ZERO: ((h - 1) * some, some, zero),
+        codes.HALF_EVEN: ((h - 1) * some, zero, some),
+        codes.TO_ODD: (m, zero, -m),
+    }[mode]
+    return np.stack([right, base, negative, odd])
+
+
+@kernel
+def shifted(n, right, base, negative, odd):
+    """floor((n + base + [n < 0] negative + [floor(n / 2^right) odd] odd) / 2^right), |n| < 2^62: see `addends`."""
+    return (n + base + (negative if n < 0 else 0) + (odd if (n >> right) & 1 else 0)) >> right
+
+
+# ---- from floor and remainder ----------------------------------------------------------------------------------
+
+
+@kernel
+def stepped(q, part, mode):
+    """q or q + 1: the number q + r rounded, where part tells 0 <= r < 1: 0 r = 0, 1 r < 1/2, 2 r = 1/2, 3 r > 1/2."""
+    if part == 0 or mode == codes.FLOOR:
+        return q
+    if mode == codes.CEIL:
+        return q + 1
+    if mode == codes.TO_ZERO:
+        return q + (q < 0)
+    if mode == codes.AWAY:
+        return q + (q >= 0)
+    if mode == codes.TO_ODD:
+        return q | 1
+    if part != 2:
+        return q + (part == 3)
+    if mode == codes.HALF_UP:
+        return q + 1
+    if mode == codes.HALF_DOWN:
+        return q
+    if mode == codes.HALF_AWAY:
+        return q + (q >= 0)
+    if mode == codes.HALF_TO_ZERO:
+        return q + (q < 0)
+    return q + (q & 1)
+
+
+@kernel
+def divided(n, d, mode):
+    """n / d rounded, d > 0, |n| < 2^62 and d < 2^62."""
+    q = n // d
+    r = n - q * d
+    part = 0
+    if r > 0:
+        part = 2 if 2 * r == d else 3 if 2 * r > d else 1
+    return stepped(q, part, mode)
+
+
+@kernel
+def float_rounded(v, mode):
+    """The float as an integer, |v| < 2^62; its distance to the integer towards zero is exact, as is 1/2."""
+    towards_zero = math.trunc(v)
+    rest = v - towards_zero
+    if rest == 0:
+        return np.int64(towards_zero)
+    if rest > 0:
+        part = 2 if rest == 0.5 else 3 if rest > 0.5 else 1
+        return stepped(np.int64(towards_zero), part, mode)
+    part = 2 if rest == -0.5 else 3 if rest > -0.5 else 1
+    return stepped(np.int64(towards_zero) - 1, part, mode)
+
+
+# ---- products that need 128 bits -------------------------------------------------------------------------------
+
+
+@kernel
+def product(a, b):
+    """(high, low) with a * b = high * 2^64 + low, 0 <= low < 2^64, for int64 a and b."""
+    mask = np.uint64(0xFFFFFFFF)
+    half = np.uint64(32)
+    ua, ub = np.uint64(a), np.uint64(b)
+    a0, a1, b0, b1 = ua & mask, ua >> half, ub & mask, ub >> half
+    low = a0 * b0
+    middle = a1 * b0 + (low >> half)
+    other = a0 * b1 + (middle & mask)
+    high = np.int64(a1 * b1 + (middle >> half) + (other >> half))
+    high -= (b if a < 0 else np.int64(0)) + (a if b < 0 else np.int64(0))  # from unsigned to signed factors
+    return high, (other << half) | (low & mask)
+
+
+@kernel
+def split(high, low, right):
+    """(q, part) of (high * 2^64 + low) / 2^right, 0 <= right <= 127, where q = floor fits int64: see `stepped`."""
+    if right == 0:
+        return np.int64(low), 0
+    if right < 64:
+        q = np.int64((np.uint64(high) << np.uint64(64 - right)) | (low >> np.uint64(right)))
+        tie = (low >> np.uint64(right - 1)) & np.uint64(1)
+        rest = (low & ((np.uint64(1) << np.uint64(right - 1)) - np.uint64(1))) != 0
+    elif right == 64:
+        q = np.int64(high)
+        tie = low >> np.uint64(63)
+        rest = (low << np.uint64(1)) != 0
+    else:
+        q = np.int64(high) >> np.int64(right - 64)
+        tie = (np.uint64(high) >> np.uint64(right - 65)) & np.uint64(1)
+        rest = low != 0 or (np.uint64(high) & ((np.uint64(1) << np.uint64(right - 65)) - np.uint64(1))) != 0
+    if tie:
+        return q, 3 if rest else 2
+    return q, 1 if rest else 0
