@@ -20,6 +20,7 @@ from intsim.target import (
 
 SCHEME = Scheme(activations=(IntType(8),), weights=(IntType(8, narrow_range=True),))
 DOUBLE = FixedPoint(first=Rounding.HALF_UP, rounding=Rounding.HALF_AWAY)
+GOLDEN = "{} (golden vectors: conv, grouped and depthwise conv, fully connected, add, average pool, mean)"
 DOUBLE_UP = FixedPoint(first=Rounding.HALF_UP, rounding=Rounding.HALF_UP)
 
 LITERT_REF = Target(
@@ -32,8 +33,9 @@ LITERT_REF = Target(
     mean=RescaledSum(requantize=DOUBLE, encoding="tflite"),
     add=ThreeRescales(left_shift=20, requantize=DOUBLE),
     convert=DOUBLE,
-    source="google-ai-edge/LiteRT f6745779 tflite/kernels/internal/reference/integer_ops; ai-edge-litert 2.3.0",
-    fidelity="source",
+    source="google-ai-edge/LiteRT f6745779 tflite/kernels/internal/reference/integer_ops",
+    fidelity="verified",
+    verified_with=GOLDEN.format("ai-edge-litert 2.3.0"),
 )
 
 LITERT_RUY_X86 = replace(
@@ -43,7 +45,7 @@ LITERT_RUY_X86 = replace(
     mac=Mac(zero_point="folded"),
     requantize=DOUBLE_UP,
     overrides=(Override(op="Conv", grouping="grouped", requantize=DOUBLE),),
-    source="google/ruy 2af88863 ruy/kernel_avx512.cc; LiteRT f6745779 optimized_ops; ai-edge-litert 2.3.0",
+    source="google/ruy 2af88863 ruy/kernel_avx512.cc; LiteRT f6745779 optimized_ops",
 )
 
 LITERT_XNNPACK = replace(
@@ -54,9 +56,9 @@ LITERT_XNNPACK = replace(
     bias=Bias(when="init"),
     requantize=Float32Scale(),
     overrides=(),
-    mean=RescaledSum(requantize=Float32Scale(), encoding="f32_quotient"),
+    mean=RescaledSum(requantize=Float32Scale(zero_point="before"), encoding="f32_quotient"),
     add=TwoMultipliers(bits=21, rounding=Rounding.HALF_UP),
-    source="google/XNNPACK 75db3c09 src/xnnpack/requantization.h; ai-edge-litert 2.3.0",
+    source="google/XNNPACK 75db3c09 src/xnnpack/requantization.h",
 )
 
 TFLM = replace(
@@ -64,7 +66,8 @@ TFLM = replace(
     name="tflm",
     description="TFLite Micro's reference kernels: doubly rounded Q31 in every operator",
     overrides=(),
-    source="tensorflow/tflite-micro 90b983c2; tflite-micro 0.dev20261023",
+    source="tensorflow/tflite-micro 90b983c2",
+    verified_with=GOLDEN.format("tflite-micro 0.dev20261023"),
 )
 
 CMSIS_NN_S8 = replace(
@@ -73,4 +76,6 @@ CMSIS_NN_S8 = replace(
     description="CMSIS-NN on Cortex-M (scalar, DSP, MVE), the default double-rounding build",
     mac=Mac(zero_point="folded"),
     source="ARM-software/CMSIS-NN 99f736a6 Include/arm_nnsupportfunctions.h arm_nn_requantize",
+    fidelity="source",
+    verified_with="",
 )
