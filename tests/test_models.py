@@ -1,5 +1,6 @@
 """The networks and images that ship are what accuracy.json and the README say, and can be made again."""
 
+import dataclasses
 import gzip
 import hashlib
 import re
@@ -8,11 +9,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import intsim_models
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+
+import intsim_models
 from intsim_models import accuracy, fashion
 
 MODELS = Path(intsim_models.__file__).parent
@@ -33,6 +35,7 @@ DIGESTS = {
 }
 
 network = pytest.mark.parametrize("name", intsim_models.NAMES)
+debian = pytest.mark.skipif(not fashion.DEBIAN.exists(), reason="needs the package dataset-fashion-mnist")
 
 
 @network
@@ -41,6 +44,15 @@ def test_a_network_is_as_often_right_as_recorded(name):
     right = accuracy.correct(intsim_models.path(name), images.x, images.y)
     # onnxruntime picks its float kernels, and so the order of sums, by CPU: near ties may fall otherwise
     assert abs(right - RECORDS[name]["correct_of_2000"]) <= 3
+
+
+@pytest.mark.slow
+@debian
+@network
+def test_a_network_is_as_often_right_on_the_whole_test_set_as_recorded(name):
+    data = fashion.load()
+    right = accuracy.correct(intsim_models.path(name), data.x_test, data.y_test)
+    assert abs(right - RECORDS[name]["correct_of_10000"]) <= 10  # as above
 
 
 @network
@@ -117,7 +129,7 @@ def test_the_licence_of_the_images_is_beside_them():
     assert "Permission is hereby granted" in notice
 
 
-@pytest.mark.skipif(not fashion.DEBIAN.exists(), reason="needs the Debian package dataset-fashion-mnist")
+@debian
 def test_the_images_are_the_first_of_the_published_ones():
     data, images = fashion.load(), intsim_models.images()
     assert len(data.x_train) == len(data.y_train) == 60_000
@@ -258,6 +270,12 @@ def test_either_exporter_writes_a_network(tmp_path, name, options, opset, batch)
     count = 3 if batch == "n" else 1
     (logits,) = session.run(["logits"], {"image": np.zeros((count, 1, 28, 28), np.float32)})
     assert logits.shape == (count, 10)
+
+
+@network
+def test_the_recorded_recipe_is_the_one_in_the_code(name):
+    train = pytest.importorskip("intsim_models.train")
+    assert dataclasses.asdict(train.RECIPES[name]) == RECORDS[name]["recipe"]
 
 
 def test_training_twice_gives_the_same_weights():

@@ -87,9 +87,7 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
             warnings.filterwarnings("ignore", r"You are using the legacy TorchScript", DeprecationWarning)
-            warnings.filterwarnings(
-                "ignore", r"The feature will be removed", DeprecationWarning, "torch.onnx"
-            )
+            warnings.filterwarnings("ignore", r"The feature will be removed", DeprecationWarning, "torch.onnx")
             yield
     finally:
         registration.setLevel(level)

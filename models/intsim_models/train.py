@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from intsim_models import NAMES, accuracy, fashion, path
 from intsim_models.export import export
@@ -27,14 +27,13 @@ log = logging.getLogger("intsim_models.train")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """AdamW, one learning-rate cycle up to `rate`, plain cross entropy; `flip` mirrors half of the images."""
+    """AdamW, one learning-rate cycle up to `rate`, plain cross entropy, images as they are."""
 
     epochs: int
     rate: float
     seed: int = 0
     batch: int = 128
     decay: float = 0.05
-    flip: bool = False
 
 
 RECIPES = {
@@ -61,7 +60,7 @@ def train(network: nn.Module, x: np.ndarray, y: np.ndarray, recipe: Recipe) -> n
             if len(batch) < recipe.batch:
                 continue
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(network(_seen(images[batch], recipe, order)), labels[batch])
+            loss = nn.functional.cross_entropy(network(images[batch]), labels[batch])
             loss.backward()
             optimizer.step()
             schedule.step()
@@ -126,14 +125,6 @@ def main(arguments: list[str] | None = None) -> int:
         log.info("%s: %d of 10,000 right, %.0f s", name, right, seconds)
     log.info("The table of models/README.md is now\n\n%s", accuracy.table(accuracy.read()))
     return 0
-
-
-def _seen(images: Tensor, recipe: Recipe, order: torch.Generator) -> Tensor:
-    """images[n, c, h, w] as one step of training sees them."""
-    if not recipe.flip:
-        return images
-    mirrored = torch.rand(len(images), 1, 1, 1, generator=order) < 0.5
-    return torch.where(mirrored, images.flip(3), images)
 
 
 if __name__ == "__main__":
