@@ -47,10 +47,28 @@ def export(
             options["dynamic_shapes"] = None if static_batch else ({0: torch.export.Dim("n")},)
             program = torch.onnx.export(network, (image,), verbose=False, **options)
             assert program is not None, "the default exporter returns what it made"
-            model = program.model_proto
+            model = readable(program.model_proto)
     content = _anonymous(model).SerializeToString(deterministic=True)
     _agree(network, content, static_batch=static_batch)
     Path(path).write_bytes(content)
+
+
+def readable(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` itself with its nodes, and what they compute, called conv_1, relu_1, conv_2 ... in running order."""
+    counts: dict[str, int] = {}
+    names: dict[str, str] = {value.name: value.name for value in (*model.graph.input, *model.graph.output)}
+    for node in model.graph.node:
+        kind = node.op_type.lower()
+        counts[kind] = counts.get(kind, 0) + 1
+        node.name = f"{kind}_{counts[kind]}"
+        for index, output in enumerate(node.output):
+            names.setdefault(output, node.name if index == 0 else f"{node.name}_{index}")
+    for node in model.graph.node:
+        for values in (node.input, node.output):
+            values[:] = [names.get(value, value) for value in values]
+    for info in model.graph.value_info:
+        info.name = names.get(info.name, info.name)
+    return model
 
 
 def _anonymous(model: onnx.ModelProto) -> onnx.ModelProto:
