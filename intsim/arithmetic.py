@@ -320,7 +320,7 @@ def add_numbers(
             return {"multiplier": np.array(both, np.int64), "exponent": np.array([right], np.int64)}
         case Float32Add():
             ra, rb = F32(sa) / F32(sy), F32(sb) / F32(sy)
-            fixed = F32(zy) - (ra * F32(za) + rb * F32(zb))
+            fixed = F32(zy) - multiply_add(za, ra, rb * F32(zb), rule.fused)
             return {"multiplier": np.array([ra, rb, fixed], F32)}
         case AlignedAdd():
             ea, eb, ey = (power_of_two(s) for s in (sa, sb, sy))

@@ -43,12 +43,22 @@ def _integers(name: str, door: Door, x: np.ndarray) -> np.ndarray:
     if x.dtype == np.uint8 and door.table is not None:
         channels = np.arange(door.table.shape[1]).reshape(1, -1, *(1,) * (x.ndim - 2))
         return door.table[x, channels if door.table.shape[1] > 1 else 0]
+    if door.pixels is None and door.table is None and x.dtype.kind in "iu":
+        return _as_they_are(where, door, x)
     if x.dtype.kind != "f":
         raise IntsimError(f"holds {x.dtype}", where=where, mend="give uint8 pixels, or float32 in the input range")
     if not np.isfinite(x).all():
         bad = int(np.argmin(np.isfinite(x.reshape(len(x), -1)).all(1)))
         raise IntsimError(f"holds NaN or infinity, first in sample {bad}", where=where)
     return quantized(x, door.affine)
+
+
+def _as_they_are(where: str, door: Door, x: np.ndarray) -> np.ndarray:
+    """The integers of a door inside a network, where no image enters."""
+    type_ = door.affine.type
+    if x.size and not (type_.low <= int(x.min()) and int(x.max()) <= type_.high):
+        raise IntsimError(f"holds {x.min()} to {x.max()}, outside {type_}", where=where)
+    return x.astype(type_.dtype)
 
 
 def dequantize_outputs(program: Program, integers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

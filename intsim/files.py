@@ -12,16 +12,19 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
     Raises IntsimError where the folder is missing or not writable, or the disk is full; nothing is left behind.
     """
-    path = Path(path)
     temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        if os.path.exists(path) and not os.path.isfile(path):
+            Path(path).write_bytes(data)  # a device or a pipe (/dev/null, /dev/stdout) is never replaced by a file
+            return
+        final = Path(os.path.realpath(path))  # a link stays one
+        handle, temporary = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        os.replace(temporary, final)
     except OSError as reason:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)

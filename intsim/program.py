@@ -166,7 +166,8 @@ class Door(Struct, frozen=True, kw_only=True, eq=False):
     """Where floats and pixels become integers, or integers floats.
 
     `shape` is one sample's in the outside layout (channels first). `table`: an input's integers for the pixels 0..255,
-    `[256, channels or 1]`; it equals the quantization of `pixels.to_input`.
+    `[256, channels or 1]`; it equals the quantization of `pixels.to_input`. Without pixels and table, an input takes
+    the integers themselves.
     """
 
     tensor: str

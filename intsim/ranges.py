@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from intsim.arithmetic import cast
 from intsim.integers import Overflow
-from intsim.program import Add, AveragePool, Clip, Convert, Dot, Offset, Pad, Program, Step
+from intsim.program import Add, AveragePool, Clip, Compute, Convert, Dot, Offset, Pad, Program, Rescale
 from intsim.target import Cast, Level
 
 Interval = tuple[int, int]
@@ -35,7 +35,8 @@ class Registers(Struct, frozen=True, kw_only=True, eq=False):
     `fits`: bool `[o]` for each level, inner to outer: no add overflows it (nor the bias that it starts from). `cast`:
     no product is changed by its register. `end`: the bias added at the end cannot overflow. `exact`: the outermost
     register holds the exact sum, bias included. `items`, `sums`: bounds of what each level adds, and of its sums
-    before their overflow. `value`: bounds of the accumulator.
+    before their overflow. `owed`: of what is added for the bias and the folded zero points. `outer`: of what the
+    outermost level gives. `value`: of the accumulator.
     """
 
     fits: tuple[np.ndarray, ...]
@@ -45,6 +46,7 @@ class Registers(Struct, frozen=True, kw_only=True, eq=False):
     items: tuple[Pair, ...]
     sums: tuple[Pair, ...]
     owed: Pair
+    outer: Pair
     value: Pair
 
 
@@ -104,7 +106,7 @@ def registers(dot: Dot, low_x: int, high_x: int) -> Registers:
         items, met, proven = _level(items, level, start if level.size is None else None)
         fits.append(proven)
         sums.append(met)
-    value = (items[0][:, 0], items[1][:, 0])
+    value = given = (items[0][:, 0], items[1][:, 0])
     outer = dot.mac.levels[-1]
     end = np.ones(len(dot.weight), bool)
     if start is None:
@@ -123,6 +125,7 @@ def registers(dot: Dot, low_x: int, high_x: int) -> Registers:
         items=tuple(added),
         sums=tuple(sums),
         owed=owed,
+        outer=given,
         value=value,
     )
 
@@ -145,9 +148,9 @@ def _level(items: Pair, level: Level, start: Pair | None) -> tuple[Pair, Pair, n
         total = (total[0] + first[0][:, None], total[1] + first[1][:, None])
     proven = _inside((below, above), level.bits, level.overflow)
     low, high = _after(total, (below, above), proven, level.bits, level.overflow)
-    fits = proven.all(1)
+    fits: np.ndarray = np.asarray(proven.all(1))
     if start is not None:
-        fits &= _inside(start, level.bits, level.overflow)
+        fits = fits & _inside(start, level.bits, level.overflow)
     results = (np.concatenate([low, rest[0]], 1), np.concatenate([high, rest[1]], 1))
     return results, (below.min(1), above.max(1)), fits
 
@@ -196,8 +199,7 @@ def _cast(items: Pair, to: Cast) -> tuple[Pair, np.ndarray]:
     else:
         least, most = (0, (1 << to.bits) - 1) if not to.signed else _limits(to.bits, Overflow.WRAP)
         bottom, top = np.where(changed, least, low), np.where(changed, most, high)
-    unchanged = ~changed.any(1) if to.shift <= 0 else np.zeros(len(low), bool)
-    return (bottom, top), unchanged if to.shift == 0 else np.zeros(len(low), bool)
+    return (bottom, top), ~changed.any(1) & (to.shift == 0)
 
 
 def _mapped(side: np.ndarray, to: Cast) -> np.ndarray:
@@ -216,10 +218,8 @@ def _exact(sums: np.ndarray) -> np.ndarray:
 def _products(dot: Dot, low_x: int, high_x: int, *, centred: bool) -> Pair:
     """Bounds of every product `[o, k]` in the machine's order, of the operands less their zero points or raw."""
     low_x, high_x = _seen(dot, low_x, high_x)
-    w = dot.weight.astype(np.int64).reshape(len(dot.weight), -1, dot.weight.shape[-1])
-    if dot.mac.order == "chw":
-        w = w.transpose(0, 2, 1)
-    w = w.reshape(len(w), -1)
+    taps = dot.weight.astype(np.int64).reshape(len(dot.weight), -1, dot.weight.shape[-1])
+    w = (taps.transpose(0, 2, 1) if dot.mac.order == "chw" else taps).reshape(len(taps), -1)
     if centred:
         w = w - dot.weight_zero_point[:, None]
         low_x, high_x = low_x - dot.input_zero_point, high_x - dot.input_zero_point
@@ -260,17 +260,23 @@ def intervals(program: Program) -> dict[str, Interval]:
     for name, tensor in program.tensors.items():
         known[name] = (tensor.affine.type.low, tensor.affine.type.high)
     for step in program.steps:
-        low, high = _interval(step, [known[name] for name in step.inputs], known[step.outputs[0]])
-        known[step.outputs[0]] = (low, high)
+        known[step.outputs[0]] = _interval(step.compute, [known[name] for name in step.inputs])
     return known
 
 
-def _interval(step: Step, inputs: list[Interval], full: Interval) -> Interval:
-    compute = step.compute
+def _output(rescale: Rescale) -> Interval:
+    if rescale.thresholds is not None:
+        return rescale.low, rescale.low + rescale.thresholds.shape[1]
+    if rescale.overflow is Overflow.SATURATE_ZERO:
+        return min(rescale.low, 0), max(rescale.high, 0)
+    return rescale.low, rescale.high
+
+
+def _interval(compute: Compute, inputs: list[Interval]) -> Interval:
     first = inputs[0]
     match compute:
         case Dot():
-            return compute.rescale.low, compute.rescale.high
+            return _output(compute.rescale)
         case Clip():
             return (
                 min(max(first[0], compute.low), compute.high),
@@ -280,11 +286,13 @@ def _interval(step: Step, inputs: list[Interval], full: Interval) -> Interval:
             return first[0] + compute.offset, first[1] + compute.offset
         case Pad():
             return min(first[0], compute.value), max(first[1], compute.value)
+        case AveragePool() if compute.rescale is not None:
+            return _output(compute.rescale)
         case Add() | AveragePool():
             return compute.low, compute.high
         case Convert():
             ends = [
-                known if rescale is None else (rescale.low, rescale.high)
+                known if rescale is None else _output(rescale)
                 for known, rescale in zip(inputs, compute.rescales, strict=True)
             ]
             return min(low for low, _ in ends), max(high for _, high in ends)

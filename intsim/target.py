@@ -199,7 +199,8 @@ class TwoMultipliers(
 class Float32Add(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="float32_add"):
     """y = half_even(a * ra + (b * rb + fixed)), all in float32.
 
-    ra = f32(sa/sy), rb = f32(sb/sy), fixed = zy - (ra*za + rb*zb); `fused`: each multiply-add rounds once.
+    ra = f32(sa/sy), rb = f32(sb/sy), fixed = zy - (za * ra + rb*zb); `fused`: each multiply-add rounds once, in `fixed`
+    that with za.
     """
 
     fused: bool = True
@@ -244,11 +245,12 @@ class Override(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Other rules for some sums of products: what is given replaces the target's own; all conditions must hold.
 
     `op`: "Conv" or "Gemm". `grouping`: "depthwise" (one input and one output channel a group), "grouped" (more than
-    one group, not depthwise), "dense". `signed_activations`, `signed_weights`: the operands' types.
+    one group, not depthwise), "single" (one group of one input and one output channel), "dense".
+    `signed_activations`, `signed_weights`: the operands' types.
     """
 
     op: Literal["Conv", "Gemm"] | None = None
-    grouping: Literal["depthwise", "grouped", "dense"] | None = None
+    grouping: Literal["depthwise", "grouped", "single", "dense"] | None = None
     signed_activations: bool | None = None
     signed_weights: bool | None = None
     mac: Mac | None = None

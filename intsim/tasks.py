@@ -48,10 +48,10 @@ def load(path: Path | str) -> Data:
     Raises IntsimError where the file, an array's type, shape or range, or the number of labels is wrong.
     """
     try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise IntsimError("is a single array, not an .npz", where=str(path), mend=SAVE)
-        with file:
+        with Path(path).open("rb") as opened:
+            file = np.load(opened, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                raise IntsimError("is a single array, not an .npz", where=str(path), mend=SAVE)
             if "x" not in file.files:
                 found = ", ".join(file.files) or "nothing"
                 raise IntsimError(f'has no array "x", only {found}', where=str(path), mend=SAVE)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden.layers import Layer, unpacked
+
 from intsim import TARGETS, engine, oracle
 from intsim.lower import lower
 from intsim.program import outside

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from intsim.calibrate.forward import floats_per_sample, forward
 from intsim.errors import IntsimError, unknown
@@ -63,29 +64,32 @@ def ranges(
     that does not fit or holds NaN, and for a network whose values overflow.
     """
     arrays = _checked(graph, x)
-    samples = len(next(iter(arrays.values())))
-    passes = 1 if method == "minmax" else 2
     step = max(1, CHUNK // floats_per_sample(graph))
-    starts = range(0, samples, step)
-    tick = _ticker(progress, passes * len(starts))
-    observed: dict[str, Observed] = {}
-    for start in starts:
-        for name, values in forward(graph, _entered(graph, arrays, start, step)):
-            observed[name] = _widened(name, observed.get(name), values)
-        tick()
-    for name in graph.inputs:
-        observed[name] = _with_pixels(graph, name, observed[name], arrays[name].dtype == np.uint8)
-    if passes == 2:
-        counts = {n: np.zeros(BINS, np.int64) for n, seen in observed.items() if _has_histogram(graph, n, seen, arrays)}
+    starts = range(0, len(next(iter(arrays.values()))), step)
+    kept = method != "minmax"
+    tick = _ticker(progress, (1 + kept) * len(starts))
+
+    def values() -> Iterator[tuple[str, np.ndarray]]:
         for start in starts:
-            for name, values in forward(graph, _entered(graph, arrays, start, step)):
-                if name in counts:
-                    counts[name] += _histogram(values, observed[name])
+            yield from forward(graph, _entered(graph, arrays, start, step))
             tick()
-        for name, histogram in counts.items():
-            seen = observed[name]
-            observed[name] = Observed(low=seen.low, high=seen.high, count=seen.count, histogram=frozen(histogram))
-    return Calibration(tensors=observed, samples=samples, digest=_digest(arrays), method=method)
+
+    tensors: dict[str, Observed] = {}
+    for name, array in values():
+        tensors[name] = _widened(name, tensors.get(name), array)
+    known = [name for name in graph.inputs if name in graph.pixels or arrays[name].dtype == np.uint8]
+    for name in known:
+        tensors[name] = _with_pixels(graph.pixels.get(name, Pixels()), tensors[name])
+    if kept:
+        wanted = [name for name, seen in tensors.items() if seen.low < seen.high and name not in known]
+        histograms = {name: np.zeros(BINS, np.int64) for name in wanted}
+        for name, array in values():
+            if name in histograms:
+                histograms[name] += _histogram(array, tensors[name])
+        for name, histogram in histograms.items():
+            tensors[name] = replace(tensors[name], histogram=frozen(histogram))
+    samples = len(next(iter(arrays.values())))
+    return Calibration(tensors=tensors, samples=samples, digest=_digest(arrays), method=method)
 
 
 # ---- the data ----------------------------------------------------------------------------------------------
@@ -163,29 +167,19 @@ def _widened(name: str, seen: Observed | None, values: np.ndarray) -> Observed:
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
         raise IntsimError(
-            "holds NaN or infinity on the calibration data",
-            where=name,
-            mend="check the network and the input range",
+            "holds NaN or infinity on the calibration data", where=name, mend="check the network and the input range"
         )
+    own = Observed(low=low, high=high, count=values.size)
     if seen is None:
-        return Observed(low=low, high=high, count=values.size)
-    return Observed(low=min(low, seen.low), high=max(high, seen.high), count=seen.count + values.size)
+        return own
+    return Observed(low=min(low, seen.low), high=max(high, seen.high), count=own.count + seen.count)
 
 
-def _with_pixels(graph: Graph, name: str, seen: Observed, are_pixels: bool) -> Observed:
+def _with_pixels(pixels: Pixels, seen: Observed) -> Observed:
     """An input that images enter can hold every pixel, whether or not the calibration data do."""
-    if not are_pixels and name not in graph.pixels:
-        return seen
-    pixels = graph.pixels.get(name, Pixels())
     channels = max(len(pixels.mean), len(pixels.std))
     ends = pixels.to_input(np.repeat([[0.0], [255.0]], channels, axis=1))
-    low, high = float(ends.min()), float(ends.max())
-    return Observed(low=min(low, seen.low), high=max(high, seen.high), count=seen.count)
-
-
-def _has_histogram(graph: Graph, name: str, seen: Observed, arrays: Mapping[str, np.ndarray]) -> bool:
-    known = name in arrays and (name in graph.pixels or arrays[name].dtype == np.uint8)
-    return seen.low < seen.high and not known
+    return replace(seen, low=min(seen.low, float(ends.min())), high=max(seen.high, float(ends.max())))
 
 
 def _histogram(values: np.ndarray, seen: Observed) -> np.ndarray:

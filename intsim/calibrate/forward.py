@@ -26,7 +26,9 @@ def forward(graph: Graph, inputs: Mapping[str, np.ndarray]) -> Iterator[tuple[st
         if node.op not in FORWARD:
             raise IntsimError(f"{node.op} is not supported", where=node.name, mend="see intsim inspect")
         (output,) = node.outputs
-        values[output] = FORWARD[node.op](node, graph, *(values[name] for name in node.inputs if name))
+        operands = [values[name] for name in node.inputs if name]
+        with np.errstate(over="ignore", invalid="ignore"):  # infinity and NaN stand in the values
+            values[output] = FORWARD[node.op](node, graph, *operands)
         yield output, values[output]
         for name in (*node.inputs, output):
             if last.get(name, -1) <= index:

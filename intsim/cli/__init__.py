@@ -40,10 +40,10 @@ for _verb in (demo, targets, inspect, quantize, run, compare, attack, bench, war
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status of `intsim ARGUMENTS`; what went wrong stands in one line on stderr."""
-    settings: dict[str, Any] = {"debug": False}
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given:
         given = ["--help"]
+    settings: dict[str, Any] = {"debug": False, "command": ["intsim", *given]}
     try:
         with group.make_context("intsim", given, obj=settings) as context:
             status = group.invoke(context)
@@ -66,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if settings["debug"]:
             traceback.print_exc()
         place = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"{type(error).__name__}: {error} ({os.path.basename(place.filename)}:{place.lineno})"
+        said = (str(error).splitlines() or [""])[0][:200]
+        what = f"{type(error).__name__}: {said} ({os.path.basename(place.filename)}:{place.lineno})"
         return _said(f"this is a bug: {what}: see it with intsim --debug ..., and please report it", BUG)
 
 

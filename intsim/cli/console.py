@@ -15,8 +15,8 @@ WIDE = 200
 """Columns of a table that goes to a file or a pipe."""
 
 Row = Sequence[object]
-Advance = Callable[[int], None]
-"""Told how many are done by now."""
+Advance = Callable[..., None]
+"""Told how many are done by now, and where they change: what is being done, and how many there are in all."""
 
 
 class Out(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,9 +44,7 @@ def notice(out: Out, text: str) -> None:
         sys.stderr.flush()
 
 
-def table(
-    out: Out, columns: Sequence[str], rows: Iterable[Row], *, title: str = "", right: Sequence[str] = ()
-) -> None:
+def table(out: Out, columns: Sequence[str], rows: Iterable[Row], *, title: str = "", right: Sequence[str] = ()) -> None:
     """A table on stdout; the columns named in `right` are aligned to the right."""
     if out.silent:
         return
@@ -79,14 +77,23 @@ def cell(value: object) -> str:
 def progress(out: Out, what: str, total: int | None = None) -> Iterator[Advance]:
     """A progress bar on a terminal, and nothing elsewhere; gives the function that moves it."""
     if out.quiet or not sys.stderr.isatty():
-        yield lambda done: None
+        yield _unseen
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(what, total=total)
-        yield lambda done: bars.update(task, completed=done)
+
+        def advance(done: int, what: str | None = None, of: int | None = None) -> None:
+            said: dict[str, Any] = {"description": what, "total": of}
+            bars.update(task, completed=done, **{name: value for name, value in said.items() if value is not None})
+
+        yield advance
+
+
+def _unseen(done: int, what: str | None = None, of: int | None = None) -> None:
+    pass
 
 
 @contextlib.contextmanager

@@ -11,9 +11,13 @@ from intsim.cli import options, sources
 from intsim.cli.console import Out, finish, line, progress, table
 from intsim.errors import IntsimError
 from intsim.graph import Graph, Pixels
+from intsim.integers import IntType
 from intsim.program import Program
 from intsim.quantized import QuantizedGraph
-from intsim.target import Scheme
+from intsim.targets import TARGETS
+
+ONNX = replace(TARGETS["ideal"].scheme, bias=IntType(32))
+"""What ONNX files can hold, and most machines run."""
 
 
 @click.command(epilog="Example: intsim quantize cnn --calibration fashion --bits 6 -o cnn_6bit.onnx")
@@ -37,7 +41,7 @@ def quantize(
 ) -> None:
     """Quantize MODEL and write it down.
 
-    With --target the result keeps to what those machines take; without, to what no machine forbids.
+    With --target the result keeps to what those machines take; without, to what ONNX files can hold.
     """
     if Path(path).suffix not in (".onnx", ".intsim"):
         raise IntsimError("has no suffix that says what to write", where=path, mend="end it with .onnx or .intsim")
@@ -60,24 +64,20 @@ def quantized_model(
     out: Out,
 ) -> QuantizedGraph:
     """The model's integers for all the machines at once; those that a file holds already, unchanged."""
-    from intsim.build import load, with_pixels
     from intsim.quantize import meet, quantize
 
-    found = load(sources.model_path(model))
+    found = sources.model(model, pixels)
     if not isinstance(found, Graph):
         if quantization or calibration:
             raise IntsimError("is quantized already", where=model, mend="leave out --calibration and how to quantize")
-        found = found.source if isinstance(found, Program) else found
-        return replace(found, graph=with_pixels(found.graph, pixels))
+        return found.source if isinstance(found, Program) else found
     images = sources.calibration_images(calibration)
     if images is None:
         raise IntsimError("is a float network", where=model, mend="give images: --calibration X.npz")
     schemes = [target.scheme for machine in machines for target in (machine.target, *machine.nodes.values())]
-    scheme: dict[str, Scheme] = {"scheme": meet(schemes)} if schemes else {}
+    scheme = meet(schemes) if schemes else ONNX
     with progress(out, "calibrating") as advance:
-        return quantize(
-            with_pixels(found, pixels), images, **scheme, progress=lambda done, _: advance(done), **quantization
-        )
+        return quantize(found, images, scheme, progress=lambda done, of: advance(done, of=of), **quantization)
 
 
 def _write_program(quantized: QuantizedGraph, machine: options.Machine | None, path: str) -> None:

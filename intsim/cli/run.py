@@ -1,6 +1,5 @@
 """`intsim run`: a network on a machine, integers out."""
 
-import functools
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,9 +13,6 @@ from intsim.cli.console import Out, compiling, finish, line, progress
 from intsim.files import write_atomically
 from intsim.graph import Pixels
 from intsim.program import Program, Result
-
-BATCH = {"fast": 500, "oracle": 1}
-"""Images between two movements of the progress bar."""
 
 
 @click.command(
@@ -56,16 +52,16 @@ def run(
     )
     data = sources.checked(sources.data(images, limit=limit), program)
     counted = count or bool(overflows.forbidding(program))
-    result = _batched(program, data.x, engine, trace, counted, threads, out)
+    result = _executed(program, data.x, engine, trace, counted, threads, out)
     if strict:
         overflows.refuse(program, result.overflows)
     if path:
         write_atomically(path, npz(result))
-    _say(program, data, result, count, path, out)
+    _say(model, program, data, result, count, path, out)
     finish(out, "run", _numbers(program, data, result, engine))
 
 
-def _batched(
+def _executed(
     program: Program,
     x: np.ndarray,
     engine: str,
@@ -74,26 +70,22 @@ def _batched(
     threads: int | None,
     out: Out,
 ) -> Result:
-    """The result of all images, in batches, so that a bar can move."""
-    execute = _oracle if engine == "oracle" else functools.partial(_fast, threads=threads)
-    parts = []
-    with compiling(out), progress(out, f"running on {', '.join(program.targets)}", len(x)) as advance:
-        for first in range(0, len(x), BATCH[engine]):
-            parts.append(execute(program, x[first : first + BATCH[engine]], trace=trace, count=count))
-            advance(min(first + BATCH[engine], len(x)))
-    return joined(parts)
+    """The result of all images; the oracle takes them one by one, so that a bar can move."""
+    with progress(out, f"running on {', '.join(program.targets)}", len(x)) as advance:
+        if engine == "fast":
+            from intsim.engine import run
 
+            with compiling(out):
+                return run(
+                    program, x, trace=trace, count=count, threads=threads, progress=lambda done, _: advance(done)
+                )
+        from intsim import oracle
 
-def _oracle(program: Program, x: np.ndarray, *, trace: Sequence[str], count: bool) -> Result:
-    from intsim import oracle
-
-    return oracle.run(program, x, trace=trace, count=count)
-
-
-def _fast(program: Program, x: np.ndarray, *, trace: Sequence[str], count: bool, threads: int | None) -> Result:
-    from intsim.engine import run
-
-    return run(program, x, trace=trace, count=count, threads=threads)
+        parts = []
+        for i in range(len(x)):
+            parts.append(oracle.run(program, x[i : i + 1], trace=trace, count=count))
+            advance(i + 1)
+        return joined(parts)
 
 
 def joined(parts: Sequence[Result]) -> Result:
@@ -138,9 +130,11 @@ def _score(data: tasks.Data, result: Result) -> dict[str, int] | None:
     }
 
 
-def _say(program: Program, data: tasks.Data, result: Result, count: bool, path: str | None, out: Out) -> None:
+def _say(
+    model: str, program: Program, data: tasks.Data, result: Result, count: bool, path: str | None, out: Out
+) -> None:
     machines = ", ".join(program.targets)
-    line(out, f"{program.name} on {machines}: {len(data.x)} images")
+    line(out, f"{model} on {machines}: {len(data.x)} images")
     if score := _score(data, result):
         correct, n, tied = score["correct"], score["n"], score["tied"]
         ties = f", {score['correct_at_worst']} to {score['correct_at_best']} with {tied} ties" if tied else ""

@@ -1,15 +1,19 @@
 """What the words on the command line stand for: a model's file, images, the program to run."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from intsim import tasks
 from intsim.cli.options import Machine
 from intsim.errors import IntsimError
-from intsim.graph import Pixels
+from intsim.graph import Graph, Pixels
 from intsim.program import Program
+
+if TYPE_CHECKING:
+    from intsim.build import Model
 
 IMAGES = "fashion"
 """The name of the images that ship."""
@@ -50,8 +54,21 @@ def calibration_images(text: str | None) -> np.ndarray | None:
     return tasks.load(text).x
 
 
+def model(text: str, pixels: Pixels | None = None) -> "Model":
+    """What the model's file holds: a float network is called as its file is, and its images enter by `pixels`."""
+    from intsim.build import load, with_pixels
+
+    path = model_path(text)
+    found = load(path)
+    if isinstance(found, Graph):
+        return with_pixels(replace(found, name=path.stem), pixels)
+    if pixels is not None:
+        raise IntsimError("is quantized already", where=text, mend="leave out --input-scale, --mean and --std")
+    return found
+
+
 def program(
-    model: str,
+    text: str,
     machine: Machine | None,
     *,
     calibration: str | None,
@@ -59,21 +76,15 @@ def program(
     quantization: dict[str, Any],
 ) -> Program:
     """The model lowered for the machine; a Program's file brings its own where none is named."""
-    from intsim.build import build, load
+    from intsim.build import build
 
-    path = model_path(model)
+    found = model(text, pixels)
     if machine is None:
-        found = load(path)
         if isinstance(found, Program):
             return found
         raise IntsimError("is missing", where="--target", mend="name a machine: see intsim targets")
     return build(
-        path,
-        machine.target,
-        nodes=machine.nodes,
-        calibration=calibration_images(calibration),
-        pixels=pixels,
-        **quantization,
+        found, machine.target, nodes=machine.nodes, calibration=calibration_images(calibration), **quantization
     )
 
 
@@ -83,3 +94,16 @@ def checked(found: tasks.Data, program: Program) -> tasks.Data:
     exit_ = next(iter(program.outputs.values()))
     classes = exit_.shape[0] if len(exit_.shape) == 1 else None
     return tasks.check(found, door.shape, classes, door.pixels)
+
+
+def shipped(model: str) -> bool:
+    """Whether the word is the name of a network that ships, not of a file."""
+    return str(model_path(model)) != model
+
+
+def float_path(model: str) -> Path | None:
+    """The model's file, if onnxruntime could run it as it is, in floats."""
+    from intsim import onnx_io
+
+    path = model_path(model)
+    return path if path.suffix == ".onnx" and not onnx_io.is_quantized(path) else None

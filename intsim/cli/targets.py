@@ -18,6 +18,7 @@ from intsim.target import (
     Float64Scale,
     Level,
     Mac,
+    Override,
     PowerOfTwo,
     Requantize,
     Target,
@@ -70,9 +71,10 @@ def _list(machines: Sequence[Target], out: Out) -> None:
 def _show(machine: Target, out: Out) -> None:
     line(out, f"{machine.name}: {machine.description}")
     line(out)
-    line(out, f"accumulator     {accumulator(machine.mac)}")
+    for number, text in enumerate(accumulators(machine)):
+        line(out, f"{'' if number else 'accumulator':16}{text}")
     line(out, f"requantization  {requantization(machine.requantize)}")
-    line(out, f"fidelity        {_fidelity(machine)}")
+    line(out, f"fidelity        {machine.fidelity}{f': {machine.verified_with}' if machine.verified_with else ''}")
     line(out, f"source          {machine.source or '-'}")
     said = {"name", "description", "fidelity", "source", "verified_with"}
     rows = [(path, value) for path, value in _leaves(msgspec.to_builtins(machine)) if path not in said]
@@ -82,11 +84,22 @@ def _show(machine: Target, out: Out) -> None:
 
 def _summary(machine: Target) -> tuple[str, ...]:
     rule = requantization(machine.requantize)
-    return machine.name, machine.description, accumulator(machine.mac), rule, _fidelity(machine)
+    return machine.name, machine.description, "\n".join(accumulators(machine)), rule, machine.fidelity
 
 
-def _fidelity(machine: Target) -> str:
-    return machine.fidelity + (f" ({machine.verified_with})" if machine.verified_with else "")
+def accumulators(machine: Target) -> list[str]:
+    """The accumulator in words, and below it those of the sums that have another."""
+    others = [(_when(o), accumulator(o.mac)) for o in machine.overrides if o.mac not in (None, machine.mac)]
+    return [accumulator(machine.mac), *(f"{when}: {text}" for when, text in others)]
+
+
+def _when(override: Override) -> str:
+    """The sums that an override is for: op, grouping, signs of activations and weights."""
+    signs = [
+        None if signed is None else f"{'signed' if signed else 'unsigned'} {what}"
+        for signed, what in ((override.signed_activations, "x"), (override.signed_weights, "w"))
+    ]
+    return " ".join(filter(None, (override.op, override.grouping, *signs))) or "always"
 
 
 def accumulator(mac: Mac) -> str:
@@ -127,4 +140,10 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, object]]:
         for key, item in items:
             yield from _leaves(item, f"{path}.{key}" if path else str(key))
     else:
-        yield path, "-" if value in (None, [], (), {}) else value
+        yield path, _toml_like(value)
+
+
+def _toml_like(value: Any) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "-" if value is None or value in ([], (), {}) else value

@@ -50,9 +50,7 @@ def judged(
         for i, judge in enumerate(judges):
             others = {FLOAT: reference, NULL: _null_of(judges, judge)}
             against = {name: correct[j] for name, j in others.items() if j is not None and j != i}
-            rows.append(
-                _row(judge, images, outputs[i], correct[i], y, collapsed[i], clean[i], fooled, against, seed)
-            )
+            rows.append(_row(judge, images, outputs[i], correct[i], y, collapsed[i], clean[i], fooled, against, seed))
     return rows
 
 
@@ -123,6 +121,9 @@ def _reference(judges: Sequence[Judge]) -> int:
     found = [i for i, judge in enumerate(judges) if judge.target == FLOAT]
     if len(found) != 1:
         raise IntsimError(f"{len(found)} judges are the float network", mend=f'give one judge the target "{FLOAT}"')
+    names = [(judge.network, judge.target) for judge in judges]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise IntsimError("judges twice under one name", where=" on ".join(twice), mend="give each target its own name")
     return found[0]
 
 
@@ -130,9 +131,7 @@ def _null_of(judges: Sequence[Judge], judge: Judge) -> int | None:
     return next((i for i, j in enumerate(judges) if j.target == NULL and j.network == judge.network), None)
 
 
-def _asked(
-    judge: Judge, pixels: np.ndarray, images: Images, progress: Callable[[str, str], None] | None
-) -> np.ndarray:
+def _asked(judge: Judge, pixels: np.ndarray, images: Images, progress: Callable[[str, str], None] | None) -> np.ndarray:
     if progress is not None:
         progress(f"{judge.network} on {judge.target}", f"{images.name} {images.eps_steps:g}/255")
     output = np.asarray(judge.answer(pixels))

@@ -1,20 +1,25 @@
 """The judges: the float network, its null, and integer programs, each as a function of pixels."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from intsim.attack import door
 from intsim.attack.twin import Network, twin
+from intsim.evaluate.camera import digest
 from intsim.evaluate.null import float_null
 from intsim.evaluate.records import FLOAT, NULL, Judge
 from intsim.graph import Graph
+from intsim.lower import lower
 from intsim.program import Program, Result
 from intsim.quantized import QuantizedGraph
+from intsim.targets import TARGETS
 
 Run = Callable[[Program, np.ndarray], Result]
 """What runs a program on images: intsim.engine.run, or intsim.oracle.run."""
+
+IDEAL = "ideal"
+"""The target that has no machine's arithmetic: what the weights and activations in integers do alone."""
 
 BATCH = 250
 """Images in one pass of a float judge; fixed, so that a judge's floats never depend on how many there are."""
@@ -52,3 +57,40 @@ def answers(network: Network) -> Callable[[np.ndarray], np.ndarray]:
             return torch.cat([network(part) for part in x.split(BATCH)]).numpy()
 
     return answer
+
+
+# ---- a whole panel ------------------------------------------------------------------------------------------------
+
+
+def judges(graph: Graph, programs: Sequence[Program], run: Run, *, null: bool = True, seed: int = 0) -> Iterator[Judge]:
+    """The judges beside float: for every way in which it was quantized, its null, ideal arithmetic, the programs."""
+    for network, group in _by_quantization(graph, programs).items():
+        source = group[0].source
+        if null:
+            yield null_judge(graph, source, network=network, seed=seed)
+        names = [", ".join(program.targets) for program in group]
+        if IDEAL not in names:
+            yield program_judge(lower(source, TARGETS[IDEAL]), run, network=network, target=IDEAL)
+        for name, program in zip(names, group, strict=True):
+            yield program_judge(program, run, network=network, target=name)
+
+
+def _by_quantization(graph: Graph, programs: Sequence[Program]) -> dict[str, list[Program]]:
+    """The programs by the QuantizedGraph that they came from: its bits, and its machines where bits say too little."""
+    groups: dict[str, list[Program]] = {}
+    for program in programs:
+        groups.setdefault(_fingerprint(program.source), []).append(program)
+    named: dict[str, list[Program]] = {}
+    for group in groups.values():
+        name = f"{graph.name} {_bits(group[0].source)}"
+        named[f"{name} for {', '.join(group[0].targets)}" if name in named else name] = group
+    return named
+
+
+def _fingerprint(quantized: QuantizedGraph) -> str:
+    return digest(*quantized.graph.constants.values()) + repr(sorted(quantized.affines.items()))
+
+
+def _bits(quantized: QuantizedGraph) -> str:
+    weights = [quantized.affines[n.inputs[1]].type.bits for n in quantized.graph.nodes if n.op in ("Conv", "Gemm")]
+    return f"w{max(weights, default=0)}a{quantized.affines[quantized.graph.inputs[0]].type.bits}"

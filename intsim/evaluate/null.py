@@ -4,7 +4,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from intsim.errors import IntsimError
-from intsim.graph import Graph
+from intsim.graph import Graph, Node
 from intsim.quantized import QuantizedGraph, dequantized
 
 
@@ -17,20 +17,30 @@ def float_null(graph: Graph, quantized: QuantizedGraph, seed: int = 0) -> Graph:
     does beyond it is owed to integers. Activations are not quantized in it. Raises IntsimError where the constants
     of the two do not belong together.
     """
-    moved = dict(graph.constants)
-    for index, name in enumerate(sorted(moved)):
-        array = moved[name]
-        if array.dtype.kind != "f":
-            continue
-        integers = quantized.graph.constants.get(name)
-        if integers is None or integers.shape != array.shape:
-            what = "is missing" if integers is None else f"is {integers.shape}, not {array.shape}"
-            raise IntsimError(f"{what} in the quantized network", where=name, mend="quantize this very graph")
-        error = dequantized(integers, quantized.affines[name]).astype(np.float64) - array
-        rows = error.reshape(len(error), -1) if _by_channel(graph, name) else error.reshape(1, -1)
-        error = _shuffled(rows, np.random.default_rng([seed, index])).reshape(error.shape)
-        moved[name] = (array + error).astype(array.dtype)
-    return replace(graph, name=f"{graph.name} null", constants=moved)
+    counterparts = {node.name: node for node in quantized.graph.nodes}
+    moved: dict[str, np.ndarray] = {}
+    for node in graph.nodes:
+        for place, name in enumerate(node.inputs):
+            if name not in graph.constants or name in moved:
+                continue
+            array = graph.constants[name]
+            error = _error(array, quantized, counterparts.get(node.name), place, name)
+            rows = error.reshape(len(array) if node.op in ("Conv", "Gemm") else 1, -1)
+            rng = np.random.default_rng([seed, len(moved)])
+            signs = 2.0 * rng.integers(0, 2, rows.shape) - 1.0
+            moved[name] = (array + (rng.permuted(rows, axis=1) * signs).reshape(array.shape)).astype(array.dtype)
+    return replace(graph, name=f"{graph.name} null", constants={**graph.constants, **moved})
+
+
+def _error(array: np.ndarray, quantized: QuantizedGraph, node: Node | None, place: int, name: str) -> np.ndarray:
+    """By how much the constant that a node reads at `place` was moved; quantization may have renamed it."""
+    if node is None or len(node.inputs) <= place or node.inputs[place] not in quantized.graph.constants:
+        raise IntsimError("is missing in the quantized network", where=name, mend="quantize this very graph")
+    integers = quantized.graph.constants[node.inputs[place]]
+    if integers.shape != array.shape:
+        what = f"is {integers.shape} in the quantized network, not {array.shape}"
+        raise IntsimError(what, where=name, mend="quantize this very graph")
+    return dequantized(integers, quantized.affines[node.inputs[place]]).astype(np.float64) - array
 
 
 def restored(quantized: QuantizedGraph) -> Graph:
@@ -39,12 +49,3 @@ def restored(quantized: QuantizedGraph) -> Graph:
         name: dequantized(integers, quantized.affines[name]) for name, integers in quantized.graph.constants.items()
     }
     return replace(quantized.graph, constants=constants)
-
-
-def _shuffled(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return rng.permuted(rows, axis=1) * (2.0 * rng.integers(0, 2, rows.shape) - 1.0)
-
-
-def _by_channel(graph: Graph, name: str) -> bool:
-    """Whether the first axis of a constant is that of the output channels."""
-    return any(name in node.inputs and node.op in ("Conv", "Gemm") for node in graph.nodes)

@@ -31,7 +31,7 @@ class Judge(Struct, frozen=True, kw_only=True, eq=False):
 class Images(Struct, frozen=True, kw_only=True, eq=False):
     """One set of images on the camera's grid, crafted by `attack` with radius `eps_steps` / 255; None: clean ones.
 
-    `x[n, c, h, w]`: integers 0..grid, or float32 in 0..1 where `grid` is None. `digest`: SHA-256 of shape, type, values.
+    `x[n, c, h, w]`: integers 0..grid, or float32 in 0..1 where `grid` is None. `digest`: their SHA-256.
     """
 
     attack: Attack | None
@@ -90,7 +90,11 @@ class Row(Struct, frozen=True, kw_only=True):
 
 
 class Curve(Struct, frozen=True, kw_only=True):
-    """Accuracy against strength for one judge and one attack, and where it crosses float's; the clean rate comes first."""
+    """Accuracy against strength, the clean rate first, for one judge and attack, and where it crosses float's.
+
+    `sure`: on each side of the crossing the judge differs from float by more than chance, in that side's direction
+    (exact McNemar, adjusted by Holm over the curve's strengths). A crossing that is not sure is noise.
+    """
 
     network: str
     target: str
@@ -98,6 +102,7 @@ class Curve(Struct, frozen=True, kw_only=True):
     eps: tuple[float, ...]
     accuracy: tuple[float, ...]
     crossing: Crossing | None
+    sure: bool
 
 
 class Evaluation(Struct, frozen=True, kw_only=True):

@@ -36,9 +36,22 @@ def curves(rows: Sequence[Row], *, seed: int = 0) -> list[Curve]:
                     eps=tuple(row.eps for row in points),
                     accuracy=tuple(row.accuracy for row in points),
                     crossing=crossing,
+                    sure=crossing is not None and _sure(points, crossing),
                 )
             )
     return found
+
+
+def _sure(points: Sequence[Row], crossing: Crossing) -> bool:
+    """Whether the judge differs from float on both sides of the crossing, each its own way, by more than chance."""
+    way = 1 if crossing.rising else -1
+    adjusted = holm([row.paired[FLOAT].p for row in points])
+    sides = [
+        (row.eps < crossing.at, way * row.paired[FLOAT].difference > 0)
+        for p, row in zip(adjusted, points, strict=True)
+        if p < LEVEL
+    ]
+    return (True, False) in sides and (False, True) in sides
 
 
 def verdict(rows: Sequence[Row], curves: Sequence[Curve]) -> list[str]:
@@ -57,7 +70,8 @@ def verdict(rows: Sequence[Row], curves: Sequence[Curve]) -> list[str]:
             continue
         hit = [row for row in own if row.attack not in (CLEAN, *NOISE.values())]
         said.append(f"{name}: {_percent(own[0])} right when clean{_hardest(hit)}.")
-        said += [f"{name}: {sentence}" for sentence in (_against_null(hit), *_crossings(hit, curves)) if sentence]
+        crossed = [_crossing(c) for c in curves if (c.network, c.target) == (network, target) and c.sure]
+        said += [f"{name}: {sentence}" for sentence in (_against_null(hit), *crossed) if sentence]
     return said
 
 
@@ -84,49 +98,29 @@ def _hardest(hit: Sequence[Row]) -> str:
 
 
 def _against_null(hit: Sequence[Row]) -> str:
-    """Whether anything here is owed to integers: the machine against a float network that is as far from float."""
+    """The machine against a float network whose weights are as far from float: what the integers themselves do."""
     with_null = [row for row in hit if NULL in row.paired]
     if not with_null:
         return ""
     adjusted = holm([row.paired[NULL].p for row in with_null])
-    cells = [(p, row) for p, row in zip(adjusted, with_null, strict=True) if p < LEVEL]
-    if not cells:
-        return (
-            f"in none of {len(with_null)} cells does it differ from its float null, weights moved as far but at random "
-            f"(smallest Holm p = {min(adjusted):.2g}): no effect of integers is shown."
-        )
-    p, row = min(cells, key=lambda cell: cell[0])
+    p, row = min(zip(adjusted, with_null, strict=True), key=lambda cell: cell[0])
+    count = sum(other < LEVEL for other in adjusted)
+    found = f"{_points(row.paired[NULL])} under {row.attack} at {_eps(row)}, Holm p = {p:.2g}"
     return (
-        f"differs from its float null in {len(cells)} of {len(with_null)} cells, most surely under {row.attack} at "
-        f"{_eps(row)}: {_points(row.paired[NULL])}, Holm p = {p:.2g}."
+        f"beside its float null (weights moved as far, but at random; activations float) it differs by more than "
+        f"chance in {count} of {len(with_null)} cells, most surely {found}."
     )
 
 
-def _crossings(hit: Sequence[Row], curves: Sequence[Curve]) -> list[str]:
-    said = []
-    adjusted = dict(
-        zip([(row.attack, row.eps) for row in hit], holm([row.paired[FLOAT].p for row in hit]), strict=True)
+def _crossing(curve: Curve) -> str:
+    at = curve.crossing
+    assert at is not None
+    low, high = (f"{255 * end:.1f}" if end is not None else "beyond" for end in (at.low, at.high))
+    side = "above" if at.rising else "below"
+    return (
+        f"its {curve.attack} curve passes float's at {255 * at.at:.1f}/255 [{low}, {high}] and is {side} it from there "
+        f"on: {'fewer' if at.rising else 'more'} of float's images transfer, which is no robustness."
     )
-    for curve in curves:
-        if not hit or (curve.network, curve.target) != (hit[0].network, hit[0].target) or curve.crossing is None:
-            continue
-        own = [row for row in hit if row.attack == curve.attack]
-        if not own:
-            continue
-        sure = {row.eps: row.paired[FLOAT].difference for row in own if adjusted[row.attack, row.eps] < LEVEL}
-        said.append(_crossing(curve.attack, curve.crossing, sure, any(not row.at_floor for row in own)))
-    return said
-
-
-def _crossing(attack: str, at: Crossing, sure: dict[float, float], above: bool) -> str:
-    way = 1 if at.rising else -1
-    before = any(difference * way < 0 for eps, difference in sure.items() if eps <= at.at)
-    after = any(difference * way > 0 for eps, difference in sure.items() if eps >= at.at)
-    ends = [f"{255 * end:.1f}" if end is not None else "beyond" for end in (at.low, at.high)]
-    where = f"its {attack} curve passes float's at {255 * at.at:.1f}/255 [{ends[0]}, {ends[1]}]"
-    if not (before and after):
-        return f"{where}, which {'no' if not (before or after) else 'only one'} side of it tells from chance."
-    return f"{where}, from {'below to above' if at.rising else 'above to below'}; with transferred images this is a limit of transfer."
 
 
 def _of(rows: Sequence[Row], network: str, target: str) -> list[Row]:

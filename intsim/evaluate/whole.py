@@ -1,28 +1,211 @@
 """The whole evaluation: a model, machines, attacks and data in; rows, curves and a verdict out."""
 
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from intsim import tasks
 from intsim.attack.catalogue import Attack, find, pixel_steps
 from intsim.attack.craft import BATCH
-from intsim.attack.twin import twin
-from intsim.errors import IntsimError
-from intsim.evaluate.camera import Strengths, attacked, digest, on_grid
+from intsim.attack.twin import Network, twin
+from intsim.build import Model, build, load, with_pixels
+from intsim.calibrate import Calibration, ranges
+from intsim.errors import IntsimError, unknown
+from intsim.evaluate.camera import Strengths, attacked, digest, on_grid, planned
 from intsim.evaluate.judged import judged
-from intsim.evaluate.judges import Run, float_judge, null_judge, program_judge
+from intsim.evaluate.judges import Run, float_judge, judges
 from intsim.evaluate.null import restored
-from intsim.evaluate.records import Evaluation, Images, Judge, Row
+from intsim.evaluate.records import Evaluation, Images, Judge
 from intsim.evaluate.verdict import curves, verdict
 from intsim.graph import Graph, Pixels
 from intsim.program import Program
-from intsim.quantized import QuantizedGraph
 from intsim.target import Target
 from intsim.tasks import Data, Right, top1
 
 PACKAGES = ("intsim", "numpy", "scipy", "torch")
+Progress = Callable[[str, int, int], None]
+"""Told what comes next, and how many images of how many were crafted and judged before."""
+
+
+def evaluate(
+    model: str | Path | Model,
+    targets: Sequence[str | Target] = (),
+    *,
+    data: Data | tuple[Any, Any] | str | Path,
+    attacks: Sequence[str | Attack] = ("fgsm", "pgd"),
+    eps: Sequence[str | float] | Mapping[str, Sequence[str | float]] = ("2/255", "8/255"),
+    calibration: Calibration | np.ndarray | str | Path | None = None,
+    null: bool = True,
+    seed: int = 0,
+    grid: int | None = 255,
+    batch: int = BATCH,
+    right: Right = top1,
+    run: Run | None = None,
+    pixels: Pixels | None = None,
+    progress: Progress | None = None,
+    keep: Callable[[Images], None] | None = None,
+    **quantization: Any,
+) -> Evaluation:
+    """What images crafted on the float `model` do to it, to its integers in ideal arithmetic, and to every target.
+
+    `data`: images and labels, an array each or an .npz of both. `eps`: radii, "8/255" or numbers in 0..1 (L2: of the
+    pixel range), for all attacks or by the attack's name. `calibration` and `quantization`: see `intsim.build`.
+    `null`: whether the float null is judged too. `grid`: the camera's levels are 0..grid; None: floats. `run`: what
+    runs programs, `intsim.run` unless given. `keep` is handed every set of images. Raises IntsimError for whatever
+    does not fit, before anything is crafted.
+    """
+    chosen = [find(attack) if isinstance(attack, str) else attack for attack in attacks]
+    strengths = _strengths(eps, chosen)
+    held = _held(model, pixels)
+    graph = held if isinstance(held, Graph) else restored(held.source if isinstance(held, Program) else held)
+    x, y = _examples(data, graph, grid)
+    programs = _programs(held, targets, calibration, quantization)
+    beside = judges(graph, programs, run or _engine(), null=null and held is graph, seed=seed)
+    network = twin(graph)
+    return evaluated(
+        network,
+        [float_judge(graph), *beside],
+        x,
+        y,
+        chosen,
+        strengths,
+        seed=seed,
+        grid=grid,
+        batch=batch,
+        right=right,
+        progress=progress,
+        keep=keep,
+    )
+
+
+def evaluated(
+    network: Network,
+    panel: Sequence[Judge],
+    x: np.ndarray,
+    y: np.ndarray,
+    attacks: Sequence[Attack],
+    strengths: Strengths,
+    *,
+    seed: int = 0,
+    grid: int | None = 255,
+    batch: int = BATCH,
+    right: Right = top1,
+    progress: Progress | None = None,
+    keep: Callable[[Images], None] | None = None,
+) -> Evaluation:
+    """The `Evaluation` of a panel of judges of your own on what the attacks make of x[n, c, h, w], images on the grid.
+
+    `network`: the float network in torch that is attacked (`intsim.attack.twin`). `strengths`: radii in steps of
+    1/255. One set of images is held at a time.
+    """
+    sets = len(planned(attacks, strengths))
+    total, crafted, asked = len(x) * (sets + (sets + 1) * len(panel)), 0, 0
+
+    def crafting(name: str, done: int) -> None:
+        nonlocal crafted
+        crafted = done
+        if progress is not None:
+            progress(f"crafting {name}", crafted + asked * len(x), total)
+
+    def judging(judge: str, images: str) -> None:
+        nonlocal asked
+        if progress is not None:
+            progress(f"{judge}: {images}", crafted + asked * len(x), total)
+        asked += 1
+
+    def kept() -> Iterator[Images]:
+        for images in attacked(network, x, y, attacks, strengths, seed=seed, grid=grid, batch=batch, progress=crafting):
+            if keep is not None:
+                keep(images)
+            yield images
+
+    rows = judged(panel, kept(), y, right=right, seed=seed, progress=judging)
+    lines = curves(rows, seed=seed)
+    if progress is not None:
+        progress("done", total, total)
+    return Evaluation(
+        rows=tuple(rows),
+        curves=tuple(lines),
+        attacks=tuple(attacks),
+        n=len(x),
+        classes=len(rows[0].predicted),
+        seed=seed,
+        grid=grid,
+        data=digest(x, y),
+        versions=_versions(),
+        verdict=tuple(verdict(rows, lines)),
+    )
+
+
+# ---- from words to judges ---------------------------------------------------------------------------------------
+
+
+def _strengths(
+    eps: Sequence[str | float] | Mapping[str, Sequence[str | float]], attacks: Sequence[Attack]
+) -> dict[str, list[float]]:
+    """Radii in steps of 1/255, ascending, by the attack's name."""
+    names = [attack.name for attack in attacks]
+    given = eps if isinstance(eps, Mapping) else dict.fromkeys(names, eps)
+    for name in given:
+        if name not in names:
+            raise unknown("attack", name, names)
+    return {name: sorted({_steps(value) for value in values}) for name, values in given.items()}
+
+
+def _steps(eps: str | float) -> float:
+    return pixel_steps(eps) if isinstance(eps, str) else 255.0 * eps
+
+
+def _held(model: str | Path | Model, pixels: Pixels | None) -> Model:
+    """The model, its images entering by `pixels`; a float network from a file is called as its file is."""
+    held = load(model) if isinstance(model, str | Path) else model
+    if isinstance(held, Graph):
+        named = replace(held, name=Path(model).stem) if isinstance(model, str | Path) else held
+        return with_pixels(named, pixels)
+    if pixels is not None:
+        raise IntsimError("is quantized already", where="model", mend="leave out how pixels enter it")
+    return held
+
+
+def _programs(
+    held: Model, targets: Sequence[str | Target], calibration: Any, quantization: Mapping[str, Any]
+) -> list[Program]:
+    """The model's program on every target; a Program stands for itself where no target is named."""
+    if isinstance(held, Program) and not targets:
+        return [held]
+    if isinstance(held, Graph) and targets and calibration is not None and not isinstance(calibration, Calibration):
+        images = tasks.load(calibration).x if isinstance(calibration, str | Path) else np.asarray(calibration)
+        calibration = ranges(held, images, method=quantization.get("method", "minmax"))
+    return [build(held, target, calibration=calibration, **quantization) for target in targets]
+
+
+def _examples(
+    data: Data | tuple[Any, Any] | str | Path, graph: Graph, grid: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    found = tasks.load(data) if isinstance(data, str | Path) else tasks.data(*data) if isinstance(data, tuple) else data
+    if found.y is None:
+        raise IntsimError("has no labels", where="data", mend="give the class of each image as y")
+    pixels = graph.pixels.get(graph.inputs[0], Pixels())
+    outputs = graph.shapes[graph.outputs[0]]
+    tasks.check(found, graph.shapes[graph.inputs[0]], outputs[0] if len(outputs) == 1 else None, pixels)
+    return on_grid(found.x, pixels, grid), found.y
+
+
+def _engine() -> Run:
+    from intsim.engine import run
+
+    return run
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

@@ -82,10 +82,11 @@ def normalise(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
     Each rule is an equation, which its docstring states; together they are applied until none finds anything. Weights
     are computed in float64 and rounded to float32 once, at the end. Raises IntsimError for weights that are not finite.
     """
-    graph, notes = _settled(pruned(graph))
-    graph, alone = rewritten(graph, scale_alone)
-    graph, rest = _settled(pruned(graph))
-    return _single(graph), (*notes, *alone, *rest)
+    with np.errstate(all="ignore"):  # what is not finite is found at the end, and named
+        graph, notes = _settled(pruned(graph))
+        graph, alone = rewritten(graph, scale_alone)
+        graph, rest = _settled(pruned(graph))
+        return _single(graph), (*notes, *alone, *rest)
 
 
 def _settled(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
@@ -105,8 +106,7 @@ def _single(graph: Graph) -> Graph:
     """The graph with its float64 weights in float32."""
     constants = {}
     for name, array in graph.constants.items():
-        with np.errstate(over="ignore"):
-            constants[name] = array.astype(np.float32) if array.dtype.kind == "f" else array
+        constants[name] = array.astype(np.float32) if array.dtype.kind == "f" else array
     for node in graph.nodes:
         for name in node.inputs:
             if name in constants and constants[name].dtype.kind == "f" and not np.isfinite(constants[name]).all():

@@ -1,6 +1,7 @@
 """A Scale, y = a[c] x + s[c], folded into the door of the network, or into the product before or after it."""
 
 import numpy as np
+from msgspec.structs import replace
 
 from intsim.graph import Attribute, Node, Pixels
 from intsim.normalise.rewriting import Change, Site, fresh, in_place, ints, number, only_reader
@@ -155,9 +156,7 @@ def scale_alone(site: Site, node: Node) -> Change | None:
         "pads": (0,) * 2 * rank,
         "group": len(a),
     }
-    new = Node(
-        name=node.name, op="Conv", inputs=(node.inputs[0], *constants), outputs=node.outputs, attributes=attributes
-    )
+    new = replace(node, op="Conv", inputs=(node.inputs[0], *constants), attributes=attributes)
     note = f"{node.name}: kept as a step of its own: {why}"
     if len(x) > 1:
         return in_place(node, new, constants=constants, note=note)

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from msgspec.structs import replace
 
 from intsim.graph import Attribute, Graph, Node, Shape
 from intsim.normalise.rewriting import Change, Site, in_place, ints, without
@@ -19,9 +20,7 @@ def pad(site: Site, node: Node) -> Change | None:
     if not any(begins + ends):
         return without(site, node)
     attributes: dict[str, Attribute] = {"pads": begins[1:] + ends[1:], "value": value}
-    return in_place(
-        node, Node(name=node.name, op="Pad", inputs=node.inputs[:1], outputs=node.outputs, attributes=attributes)
-    )
+    return in_place(node, replace(node, op="Pad", inputs=node.inputs[:1], attributes=attributes))
 
 
 def pad_problem(graph: Graph, node: Node) -> str | None:
@@ -88,13 +87,7 @@ def pad_into_window(site: Site, node: Node) -> Change | None:
         return None
     return in_place(
         node,
-        Node(
-            name=node.name,
-            op=node.op,
-            inputs=(*maker.inputs, *node.inputs[1:]),
-            outputs=node.outputs,
-            attributes=attributes,
-        ),
+        replace(node, inputs=(*maker.inputs, *node.inputs[1:]), attributes=attributes),
     )
 
 

@@ -39,6 +39,7 @@ def rewritten(graph: Graph, rule: Rule) -> tuple[Graph, tuple[str, ...]]:
     """The graph after the rule was applied, node by node, until it finds nothing more; and the notes."""
     notes: list[str] = []
     index, site = 0, look(graph)
+    changes, most = 0, 8 * len(graph.nodes) + 8
     while index < len(site.graph.nodes):
         change = rule(site, site.graph.nodes[index])
         if change is None:
@@ -47,6 +48,8 @@ def rewritten(graph: Graph, rule: Rule) -> tuple[Graph, tuple[str, ...]]:
         index = max(0, index - len(change.nodes))
         site = look(_applied(site.graph, change))
         notes += [change.note] if change.note else []
+        changes += 1
+        assert changes <= most, f"{rule.__name__} does not come to an end"
     return site.graph, tuple(notes)
 
 

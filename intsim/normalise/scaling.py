@@ -5,9 +5,10 @@ its end that is a node Scale(x, a, s) with float64 vectors a and s of one number
 """
 
 import numpy as np
+from msgspec.structs import replace
 
-from intsim.graph import Graph, Node, Pixels, Shape
-from intsim.normalise.rewriting import Change, Site, fresh, in_place, only_reader, without
+from intsim.graph import Graph, Node, Shape
+from intsim.normalise.rewriting import Change, Site, fresh, in_place, number, only_reader, without
 
 _ARITHMETIC = ("Mul", "Div", "Add", "Sub", "Neg", "BatchNormalization")
 
@@ -51,7 +52,7 @@ def scale(site: Site, node: Node) -> Change | None:
 
 def _scale(site: Site, node: Node, x: str, factor: np.ndarray, shift: np.ndarray) -> tuple[Node, dict[str, np.ndarray]]:
     a, s = fresh(site, f"{node.name}_factor"), fresh(site, f"{node.name}_shift")
-    return Node(name=node.name, op="Scale", inputs=(x, a, s), outputs=node.outputs), {a: factor, s: shift}
+    return replace(node, op="Scale", inputs=(x, a, s)), {a: factor, s: shift}
 
 
 def _per_channel(constant: np.ndarray, shape: Shape) -> np.ndarray | None:

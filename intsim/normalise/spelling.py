@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from msgspec.structs import replace
 
 from intsim.graph import Graph, Node
 from intsim.normalise.rewriting import Change, Site, fresh, in_place, ints, number, only_reader, without
@@ -12,7 +13,7 @@ _FLOAT_TYPES = (1, 10, 11, 16)
 _FLOAT_MAKERS = """
     Add AveragePool BatchNormalization Clip Concat Conv ConvTranspose Div Dropout Flatten Gemm GlobalAveragePool
     Identity MatMul MaxPool Mul Neg Pad ReduceMean Relu Reshape Scale Sigmoid Softmax Sub Tanh Transpose
-""".split()
+""".split()  # noqa: SIM905
 
 
 def identity(site: Site, node: Node) -> Change | None:
@@ -41,10 +42,7 @@ def _same_shape(site: Site, node: Node) -> Change | None:
     shape = site.graph.shapes.get(node.inputs[0])
     if shape is None:
         return None
-    return in_place(
-        node,
-        Node(name=node.name, op="Reshape", inputs=node.inputs[:1], outputs=node.outputs, attributes={"shape": shape}),
-    )
+    return in_place(node, replace(node, op="Reshape", inputs=node.inputs[:1], attributes={"shape": shape}))
 
 
 def reshape(site: Site, node: Node) -> Change | None:
@@ -68,7 +66,7 @@ def reshape(site: Site, node: Node) -> Change | None:
     if before == after and (change := without(site, node)):
         return change
     op, attributes = ("Reshape", {"shape": after}) if len(after) != 1 or before == after else ("Flatten", {})
-    new = Node(name=node.name, op=op, inputs=node.inputs[:1], outputs=node.outputs, attributes=attributes)
+    new = replace(node, op=op, inputs=node.inputs[:1], attributes=attributes)
     return None if new == node else in_place(node, new)
 
 
@@ -80,8 +78,7 @@ def reshape_chain(site: Site, node: Node) -> Change | None:
         return None
     if len(node.inputs) > 1 or len(maker.inputs) > 1:
         return None
-    new = Node(name=node.name, op=node.op, inputs=maker.inputs, outputs=node.outputs, attributes=node.attributes)
-    return Change(nodes={maker.name: (), node.name: (new,)})
+    return Change(nodes={maker.name: (), node.name: (replace(node, inputs=maker.inputs),)})
 
 
 def transpose_chain(site: Site, node: Node) -> Change | None:
@@ -94,7 +91,7 @@ def transpose_chain(site: Site, node: Node) -> Change | None:
     if maker is None or maker.op != "Transpose" or not (first := ints(maker, "perm")):
         return None
     both = tuple(first[axis] for axis in order)
-    new = Node(name=node.name, op="Transpose", inputs=maker.inputs, outputs=node.outputs, attributes={"perm": both})
+    new = replace(node, inputs=maker.inputs, attributes={"perm": both})
     gone: dict[str, tuple[Node, ...]] = {maker.name: ()} if only_reader(site, node.inputs[0]) else {}
     return Change(nodes={**gone, node.name: (new,)})
 
@@ -118,7 +115,7 @@ def clip(site: Site, node: Node) -> Change | None:
 
 def _clipped(site: Site, node: Node, data: str, low: float, high: float, gone: tuple[str, ...] = ()) -> Change | None:
     op, attributes = ("Relu", {}) if (low, high) == (0, math.inf) else ("Clip", {"min": low, "max": high})
-    new = Node(name=node.name, op=op, inputs=(data,), outputs=node.outputs, attributes=attributes)
+    new = replace(node, op=op, inputs=(data,), attributes=attributes)
     if (low, high) == (-math.inf, math.inf) and (change := without(site, new)):
         return change
     return Change(nodes={**{name: () for name in gone}, node.name: (new,)})
@@ -132,6 +129,9 @@ def clip_problem(graph: Graph, node: Node) -> str | None:
     arrays = [graph.constants.get(name) for name in bounds if name]
     if node.op != "Clip" and (len(node.inputs) != 2 or len(arrays) != 1):
         return "only with one constant number"
+    data = next((name for name in node.inputs if name not in graph.constants), "")
+    if graph.shapes.get(data) != graph.shapes.get(node.outputs[0]):
+        return "its bounds have more axes than its input"
     if any(array is None or array.size != 1 or array.dtype.kind != "f" for array in arrays):
         return "its bounds are not two constant numbers"
     if node.op == "Clip" and all(node.inputs[1:3]) and len(arrays) == 2:
@@ -176,9 +176,7 @@ def gemm(site: Site, node: Node) -> Change | None:
         whole = np.broadcast_to(constants[bias[0]].ravel(), rows.shape[:1])
         bias = [fresh(site, f"{node.name}_bias")]
         added[bias[0]] = _times(beta, whole)
-    inputs = (x, weight, *bias)
-    new = Node(name=node.name, op="Gemm", inputs=inputs, outputs=node.outputs)
-    return in_place(node, new, constants=added)
+    return in_place(node, replace(node, op="Gemm", inputs=(x, weight, *bias), attributes={}), constants=added)
 
 
 def _times(factor: float, array: np.ndarray) -> np.ndarray:
@@ -226,11 +224,7 @@ def concat(site: Site, node: Node) -> Change | None:
     axis, shape = node.attributes.get("axis"), site.graph.shapes.get(node.outputs[0])
     if node.op != "Concat" or not isinstance(axis, int) or axis >= 0 or shape is None:
         return None
-    attributes = {"axis": axis + len(shape) + 1}
-    return in_place(
-        node,
-        Node(name=node.name, op="Concat", inputs=node.inputs, outputs=node.outputs, attributes=attributes),
-    )
+    return in_place(node, replace(node, attributes={"axis": axis + len(shape) + 1}))
 
 
 def softmax(site: Site, node: Node) -> Change | None:

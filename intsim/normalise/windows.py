@@ -1,6 +1,6 @@
 """Operators that slide a window over a map, their geometry written out in numbers."""
 
-from collections.abc import Sequence
+from msgspec.structs import replace
 
 from intsim.graph import Attribute, Graph, Node, Shape
 from intsim.normalise.rewriting import Change, Site, fresh, in_place, ints, number, without
@@ -22,9 +22,7 @@ def convolution(site: Site, node: Node) -> Change | None:
     }
     if node.op == "ConvTranspose":
         attributes["output_padding"] = ints(node, "output_padding", (0,) * len(spatial))
-    return in_place(
-        node, Node(name=node.name, op=node.op, inputs=node.inputs, outputs=node.outputs, attributes=attributes)
-    )
+    return in_place(node, replace(node, attributes=attributes))
 
 
 def convolution_problem(graph: Graph, node: Node) -> str | None:
@@ -60,7 +58,7 @@ def _window_problem(graph: Graph, node: Node) -> str | None:
     return None
 
 
-def _geometry(node: Node, spatial: Shape, out: Shape, kernel: Shape) -> dict[str, Attribute]:
+def _geometry(node: Node, spatial: Shape, out: Shape, kernel: Shape) -> dict[str, Shape]:
     """kernel_shape, strides, dilations, pads: SAME_UPPER puts the odd pixel at the end, SAME_LOWER at the beginning."""
     rank = len(spatial)
     strides, dilations = ints(node, "strides", (1,) * rank), ints(node, "dilations", (1,) * rank)
@@ -69,19 +67,21 @@ def _geometry(node: Node, spatial: Shape, out: Shape, kernel: Shape) -> dict[str
     if automatic == "VALID":
         pads = (0,) * 2 * rank
     elif automatic != "NOTSET":
-        total = _missing(spatial, out, kernel, strides, dilations, pads=(0,) * 2 * rank)
+        total = _missing(spatial, out, kernel, strides, dilations, (0,) * 2 * rank)
         small, large = tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)
         pads = small + large if automatic == "SAME_UPPER" else large + small
     return {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "pads": pads}
 
 
-def _missing(spatial: Shape, out: Shape, kernel: Shape, strides: Shape, dilations: Shape, pads: Sequence[int]) -> Shape:
+def _missing(spatial: Shape, out: Shape, kernel_shape: Shape, strides: Shape, dilations: Shape, pads: Shape) -> Shape:
     """How many cells the last windows reach beyond the padded map: (out - 1) s + d (k - 1) + 1 - (in + pads), or 0."""
+    ends = [
+        (count - 1) * stride + dilation * (size - 1) + 1
+        for count, stride, dilation, size in zip(out, strides, dilations, kernel_shape, strict=True)
+    ]
     rank = len(spatial)
-    return tuple(
-        max(0, (out[i] - 1) * strides[i] + dilations[i] * (kernel[i] - 1) + 1 - spatial[i] - pads[i] - pads[rank + i])
-        for i in range(rank)
-    )
+    padded = [size + pads[i] + pads[rank + i] for i, size in enumerate(spatial)]
+    return tuple(max(0, end - size) for end, size in zip(ends, padded, strict=True))
 
 
 def pool(site: Site, node: Node) -> Change | None:
@@ -93,29 +93,25 @@ def pool(site: Site, node: Node) -> Change | None:
     """
     if node.op not in POOLS or "auto_pad" not in node.attributes or pool_problem(site.graph, node):
         return None
-    spatial, out = (site.graph.shapes[name][1:] for name in (node.inputs[0], node.outputs[0]))
-    geometry = _pool_geometry(node, spatial, out)
-    pads = geometry["pads"]
+    geometry, beyond = _pool_geometry(site.graph, node)
+    ones = (1,) * len(geometry["kernel_shape"])
+    if geometry["kernel_shape"] == geometry["strides"] == ones and not any(geometry["pads"]):
+        return without(site, node)
     attributes: dict[str, Attribute] = dict(geometry)
     if node.op == "AveragePool":
-        own = ints(node, "pads", (0,))
-        counted = node.attributes["count_include_pad"] and any(pads)
-        attributes["count_include_pad"] = int(bool(counted and (any(own) or not node.attributes["ceil_mode"])))
-    ones = (1,) * len(spatial)
-    if geometry["kernel_shape"] == geometry["strides"] == ones and not any(pads):
-        return without(site, node)
-    return in_place(
-        node, Node(name=node.name, op=node.op, inputs=node.inputs, outputs=node.outputs, attributes=attributes)
-    )
+        counted = node.attributes["count_include_pad"] and any(geometry["pads"]) and not any(beyond)
+        attributes["count_include_pad"] = int(bool(counted))
+    return in_place(node, replace(node, attributes=attributes))
 
 
-def _pool_geometry(node: Node, spatial: Shape, out: Shape) -> dict[str, Shape]:
-    geometry = _geometry(node, spatial, out, ints(node, "kernel_shape", ()))
-    kernel, strides, dilations, pads = (geometry[name] for name in ("kernel_shape", "strides", "dilations", "pads"))
-    extra = _missing(spatial, out, kernel, strides, dilations, pads)  # type: ignore[arg-type]
-    rank = len(spatial)
-    geometry["pads"] = pads[:rank] + tuple(p + e for p, e in zip(pads[rank:], extra, strict=True))  # type: ignore[index, operator]
-    return geometry  # type: ignore[return-value]
+def _pool_geometry(graph: Graph, node: Node) -> tuple[dict[str, Shape], Shape]:
+    """The geometry, and how much of the padding at the end is there only because of ceil_mode."""
+    spatial, out = graph.shapes[node.inputs[0]][1:], graph.shapes[node.outputs[0]][1:]
+    geometry = _geometry(node, spatial, out, ints(node, "kernel_shape"))
+    beyond = _missing(spatial, out, **geometry)
+    pads, rank = geometry["pads"], len(spatial)
+    ends = tuple(p + extra for p, extra in zip(pads[rank:], beyond, strict=True))
+    return {**geometry, "pads": pads[:rank] + ends}, beyond
 
 
 def pool_problem(graph: Graph, node: Node) -> str | None:
@@ -129,18 +125,16 @@ def pool_problem(graph: Graph, node: Node) -> str | None:
         return "the places of its maxima are read"
     if (problem := _window_problem(graph, node)) is not None:
         return problem
-    geometry = _pool_geometry(node, x[1:], out[1:])
-    rank, begins = len(x) - 1, geometry["pads"]
-    for i, (size, count, kernel, stride) in enumerate(
-        zip(x[1:], out[1:], geometry["kernel_shape"], geometry["strides"], strict=True)
-    ):
-        reach = geometry["dilations"][i] * (kernel - 1) + 1
-        if (count - 1) * stride >= size + begins[i] or begins[i] >= reach or begins[rank + i] >= reach:
+    geometry, beyond = _pool_geometry(graph, node)
+    pads, rank = geometry["pads"], len(x) - 1
+    for i, (size, count) in enumerate(zip(x[1:], out[1:], strict=True)):
+        reach = geometry["dilations"][i] * (geometry["kernel_shape"][i] - 1) + 1
+        begins_outside = (count - 1) * geometry["strides"][i] >= size + pads[i]
+        if begins_outside or pads[i] >= reach or pads[rank + i] >= reach:
             return "one of its windows lies in the padding"
-    own = ints(node, "pads", (0,))
-    if node.op == "AveragePool" and node.attributes["ceil_mode"] and node.attributes["count_include_pad"]:
-        if any(own) and tuple(own) != geometry["pads"]:
-            return "counts padding and, by ceil_mode, windows that reach beyond it: no padding says both"
+    own = pads[:rank] + tuple(p - extra for p, extra in zip(pads[rank:], beyond, strict=True))
+    if node.op == "AveragePool" and node.attributes["count_include_pad"] and any(own) and any(beyond):
+        return "counts padding and, by ceil_mode, windows that reach beyond it: no padding says both"
     return None
 
 
@@ -175,9 +169,7 @@ def whole_map(site: Site, node: Node) -> Change | None:
         return None
     op, middle = ("GlobalAveragePool" if mean else "MaxPool"), (*x[:1], *ones)
     if kept:
-        return in_place(
-            node, Node(name=node.name, op=op, inputs=node.inputs[:1], outputs=node.outputs, attributes=attributes)
-        )
+        return in_place(node, replace(node, op=op, inputs=node.inputs[:1], attributes=attributes))
     between = fresh(site, f"{node.outputs[0]}_map")
     first = Node(name=node.name, op=op, inputs=node.inputs[:1], outputs=(between,), attributes=attributes)
     last = Node(name=fresh(site, f"{node.name}_flatten"), op="Flatten", inputs=(between,), outputs=node.outputs)

@@ -1,6 +1,7 @@
 """A quantized ONNX file in the making: nodes, integer tensors in the containers that ONNX has, affines."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -12,6 +13,11 @@ from intsim.graph import Attribute
 from intsim.integers import Affine, IntType
 
 MICROSOFT = "com.microsoft"
+
+Reader = Literal["onnxruntime", "onnx"]
+"""Who is to read the file. "onnx": ONNX's own type wherever it has one. "onnxruntime": without those that its
+optimizer mistreats, which are activations below 8 bits (1.32.0 drops their Relu, and does not load their MaxPool)
+and constants of 2 bits (not loaded)."""
 
 # Widths of ONNX's integer types and the opset that brought them to QuantizeLinear, as far as the installed onnx goes.
 _OPSETS = {
@@ -75,21 +81,21 @@ def element(type_: IntType) -> int:
     return int(TensorProto.DataType.Value(f"{'' if type_.signed else 'U'}INT{type_.bits}"))
 
 
-def container(type_: IntType, where: str, *, constant: bool, widths: Sequence[int] = tuple(_OPSETS)) -> IntType:
+def container(type_: IntType, where: str, *, constant: bool, reader: Reader = "onnx") -> IntType:
     """ONNX's type for integers of `type_`: the type itself, or the next of at least 8 bits.
 
     A constant's values are in their range as they are, so a constant may lie in a type of its own width even if its
     range is narrow. Raises IntsimError where none is wide enough.
     """
+    shortest = {"onnx": 1, "onnxruntime": 4 if constant else 8}[reader]
+    widths = [bits for bits in _OPSETS if bits >= shortest]
     if type_.bits in widths and (constant or not type_.narrow_range):
         return IntType(type_.bits, type_.signed)
-    wide = [bits for bits in widths if bits >= max(type_.bits, 8)]
     if constant and type_.signed and 16 < type_.bits <= 32:
         return IntType(32)
+    wide = [bits for bits in widths if bits >= max(type_.bits, 8)]
     if not wide:
-        raise IntsimError(
-            f"is {type_}, which this format cannot hold", where=where, mend=f"it holds {max(widths)} bits"
-        )
+        raise IntsimError(f"is {type_}", where=where, mend=f"this format holds {max(widths)} bits")
     return IntType(min(wide), type_.signed)
 
 

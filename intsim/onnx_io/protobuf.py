@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, inliner, numpy_helper
 
 from intsim.errors import IntsimError
@@ -57,6 +57,8 @@ def parse(path: Path) -> ModelProto:
         raise IntsimError(
             "is not an ONNX file, or a truncated one", where=where, mend="export or download it again"
         ) from error
+    if not _is_text(model):
+        raise IntsimError("is damaged: a name in it is no text", where=where, mend="export or download it again")
     if not model.HasField("graph") or not model.graph.output:
         raise IntsimError("is not an ONNX file: it holds no network", where=where)
     version = opsets(model).get("")
@@ -70,6 +72,22 @@ def parse(path: Path) -> ModelProto:
             mend=f"{newer}export it with opset 20, or convert it with onnx.version_converter",
         )
     return model
+
+
+def _is_text(message: Message) -> bool:
+    """Whether every string in the message is UTF-8, and every name one line: both fail much later, or look like it.
+
+    protobuf hands out strings that are not UTF-8 as bytes.
+    """
+    for field, value in message.ListFields():
+        values = [value] if isinstance(value, str | bytes | Message) else value
+        prose = field.name in ("doc_string", "key", "value")
+        if field.type == field.TYPE_STRING:
+            if not all(isinstance(v, str) and (prose or v.isprintable()) for v in values):
+                return False
+        elif field.type == field.TYPE_MESSAGE and not all(map(_is_text, values)):
+            return False
+    return True
 
 
 def opsets(model: ModelProto) -> dict[str, int]:

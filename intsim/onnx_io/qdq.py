@@ -11,27 +11,28 @@ from intsim.graph import Attribute, Graph, Node
 from intsim.integers import Affine, IntType
 from intsim.onnx_io import draft as drafts
 from intsim.onnx_io import spelling
-from intsim.onnx_io.draft import Draft, affine_of, affine_tensors, container
+from intsim.onnx_io.draft import Draft, Reader, affine_of, affine_tensors, container
 from intsim.onnx_io.protobuf import attributes
 from intsim.quantized import QuantizedGraph
 
 DIALECT = "qdq"
 
 
-def write_qdq(quantized: QuantizedGraph, path: str | Path) -> None:
+def write_qdq(quantized: QuantizedGraph, path: str | Path, *, reader: Reader = "onnxruntime") -> None:
     """Writes the quantized network as QDQ; `read_quantized` gives back an equal one.
 
-    The opset is the lowest that has all its integer types. A type that ONNX lacks lies in the next wider one with a
-    Clip to its range. Raises IntsimError for more than 16 bits (32 for constants), or where `path` is not writable.
+    The opset is the lowest that has all its integer types. A type that ONNX lacks, or that `reader` cannot read, lies
+    in the next wider one with a Clip to its range. Raises IntsimError for more than 16 bits (32 for constants), or
+    where `path` is not writable.
     """
-    write_atomically(path, qdq_model(quantized).SerializeToString(deterministic=True))
+    write_atomically(path, qdq_model(quantized, reader=reader).SerializeToString(deterministic=True))
 
 
-def qdq_model(quantized: QuantizedGraph) -> ModelProto:
+def qdq_model(quantized: QuantizedGraph, *, reader: Reader = "onnxruntime") -> ModelProto:
     """The QDQ model. Float tensors have the network's names; the integers of tensor T are called T:quantized."""
     graph, affines = quantized.graph, quantized.affines
     held = {
-        name: container(affine.type, name, constant=name in graph.constants)
+        name: container(affine.type, name, constant=name in graph.constants, reader=reader)
         for name, affine in affines.items()
         if name in graph.constants or name in graph.shapes
     }

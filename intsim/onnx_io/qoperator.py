@@ -99,6 +99,10 @@ def _spell(
     if {held[name].signed for name in read} != {held[output].signed}:
         kinds = ", ".join(f"{name} {of[name].type}" for name in (*read, output))
         raise IntsimError(f"mixes signs: {kinds}", where=where, mend="quantize activations with one sign")
+    if held[output].signed and any(not held[name].signed for name in node.inputs[1:2] if name in constants):
+        raise IntsimError(
+            "has signed activations and unsigned weights", where=where, mend="quantize weights signed: --weights s8"
+        )
     if node.op not in MAKE:
         if any(of[name] != of[output] for name in read):
             raise IntsimError("keeps its integers, but its affines differ", where=where, mend="let them share")

@@ -18,7 +18,7 @@ _COMPUTABLE = """
     Greater GreaterOrEqual Identity Less LessOrEqual Log MatMul Max Min Mod Mul Neg Not Or Pad Pow Range Reciprocal
     ReduceMax ReduceMin ReduceProd ReduceSum Relu Reshape Round Shape Sigmoid Sign Size Slice Split Sqrt Squeeze Sub
     Sum Tanh Tile Transpose Unsqueeze Where Xor
-""".split()
+""".split()  # noqa: SIM905
 _LARGEST = 2**26  # elements of a computed constant
 _SMALL = 4096  # elements of a constant that shape inference is shown
 

@@ -28,7 +28,8 @@ def lower_gemm(node: Node, site: Site) -> Dot:
 def _lower(site: Site, weight: np.ndarray, win: Window, group: int) -> Dot:
     _, affine = site.constant(1)
     outputs = len(weight)
-    grouping = "dense" if group == 1 else "depthwise" if weight.shape[-1] == outputs // group == 1 else "grouped"
+    alone = weight.shape[-1] == outputs // group == 1
+    grouping = ("single" if alone else "dense") if group == 1 else ("depthwise" if alone else "grouped")
     x = site.inputs[0]
     rule = rules(site.target, site.node.op, grouping, x.type.signed, affine.type.signed)
     if affine.axis not in (None, 0):

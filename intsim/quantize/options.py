@@ -22,7 +22,8 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `weight_bits`, `activation_bits`: 1 to 16. `granularity`: weights have a scale per output channel (None: where
     the machine takes that), or one per tensor. `symmetric`: activations have zero point 0 (in an unsigned type:
-    its middle, where they can be negative). `weight_symmetric`: weights have. `power_of_two`: every scale is 2^k.
+    its middle, where they can be negative; a signed type leaves half its integers to a tensor that never is, as such
+    hardware does). `weight_symmetric`: weights have. `power_of_two`: every scale is 2^k.
     `method`: how the activations' ranges are chosen; `percentile`: how much of each side "percentile" keeps.
     `weight_method`: the weights' scales reach the largest, or have the least mean-square error.
 

@@ -1,5 +1,6 @@
 """From values to affines: scales that reach a range, or that have the least mean-square error."""
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from intsim.quantize.options import Choice
 from intsim.quantized import dequantized, quantized
 
 FRACTIONS = np.arange(100, 0, -1) / 100
-"""The parts of the whole range that a search for the least error tries, the whole one first."""
+"""The parts of a range that a search for the least error tries, the whole one first."""
 
 FINEST, COARSEST = 2.0**-40, 2.0**40
 """No scale is finer, so that products of two remain normal float32 numbers, nor coarser."""
@@ -112,20 +113,25 @@ def _without_tails(seen: Observed, percentile: float) -> tuple[float, float]:
 def _least_error(
     low: float, high: float, make: Callable[[float, float], Affine], error: Callable[[Affine], float]
 ) -> Affine:
-    """The best affine for a part of low..high: both ends are drawn in together, then each by itself."""
-    ends, best, least = (low, high), make(low, high), np.inf
-    for side in ((1, 1), (1, 0), (0, 1)) if low < 0 < high else ((1, 1),):
-        start, tried = ends, set[Affine]()
-        for fraction in FRACTIONS:
-            a, b = (
-                fraction * whole if drawn else end for whole, drawn, end in zip((low, high), side, start, strict=True)
-            )
-            candidate = make(a, b)
-            if candidate in tried:
-                continue
+    """The best affine for a part of low..high: of all tenths of both sides, then of the hundredths of each."""
+    best, ends, least = make(low, high), (low, high), np.inf
+    tried = set[Affine]()
+
+    def attempt(a: float, b: float) -> None:
+        nonlocal best, ends, least
+        candidate = make(a, b)
+        if candidate not in tried:
             tried.add(candidate)
             if (found := error(candidate)) < least:
-                ends, best, least = (a, b), candidate, found
+                best, ends, least = candidate, (a, b), found
+
+    if low < 0 < high:
+        for f, g in itertools.product(FRACTIONS[::10], repeat=2):
+            attempt(f * low, g * high)
+        for f in FRACTIONS:
+            attempt(f * low, ends[1])
+    for f in FRACTIONS:
+        attempt(ends[0] if high > 0 else f * low, f * high)
     return best
 
 

@@ -15,8 +15,8 @@ NULL = "#9aa3ad"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#7b3294", "#666666")
 """For things without an order. Source: M. Okabe, K. Ito, "Color universal design" (2008), the yellow darkened."""
 
-ORDERED = ("#08306b", "#2171b5", "#1b9e8f", "#d98c00", "#c0392b", "#7f2704")
-"""For bit widths, from the widest to the narrowest; their lightness differs as well as their hue."""
+ORDERED = ("#0072b2", "#009e73", "#c77c00", "#7b3294", "#d55e00", "#8a6d00")
+"""For bit widths, from the widest to the narrowest."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 
@@ -137,9 +137,7 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> list
 def label_ends(axes: Any, ends: Sequence[tuple[float, float, str, str]], gap: float) -> None:
     """A label right of each line's end (x, y, text, colour), in the line's colour, none over another."""
     low, high = axes.get_ylim()
-    for (x, y, text, colour), place in zip(
-        ends, spread([y for _, y, _, _ in ends], gap, low, high), strict=True
-    ):
+    for (x, y, text, colour), place in zip(ends, spread([y for _, y, _, _ in ends], gap, low, high), strict=True):
         axes.annotate(
             text,
             (x, y),

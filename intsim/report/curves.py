@@ -66,9 +66,10 @@ def difference(curves: Sequence[Curve], marks: Sequence[Mark], *, name: str, tit
     with figure(WIDTH, 230) as (made, axes):
         (plot,) = axes[0]
         top = max(max(curve.x) for curve in curves)
-        reach = max(5.0, 1.08 * max(max(abs(v) for v in (*c.low, *c.high)) for c in curves))
+        low = min(-5.0, 1.08 * min(min(curve.low) for curve in curves))
+        high = max(5.0, 1.08 * max(max(curve.high) for curve in curves))
         plot.set_title(title)
-        plot.set_ylim(-reach, reach)
+        plot.set_ylim(low, high)
         plot.set_xlim(0, top)
         plot.axhline(0, color=INK, linewidth=1.2)
         for curve in curves:
@@ -76,7 +77,7 @@ def difference(curves: Sequence[Curve], marks: Sequence[Mark], *, name: str, tit
         for curve in curves:
             _line(plot, curve)
         _rings(plot, marks)
-        label_ends(plot, [(top * 1.02, c.y[-1], c.name, c.colour) for c in curves], reach * 0.17)
+        label_ends(plot, [(top * 1.02, c.y[-1], c.name, c.colour) for c in curves], (high - low) * 0.085)
         plot.set_xlabel("strength of the attack, steps of 1/255")
         plot.set_ylabel("points more than float")
         return svg(made, name, alt)
@@ -145,16 +146,14 @@ def _rings(axes: Any, marks: Sequence[Mark]) -> None:
 
 
 class Dot(Struct, frozen=True, kw_only=True):
-    """One line of a dot chart: `value` with its interval, and what stands beside it in grey."""
+    """One line of a dot chart: `value` with its interval, and in grey below it `beside`: (value, low, high)."""
 
     name: str
     value: float
     low: float
     high: float
     colour: str
-    beside: float
-    beside_low: float
-    beside_high: float
+    beside: tuple[float, float, float] | None = None
 
 
 def dots(lines: Sequence[Dot], *, name: str, title: str, alt: str, x_label: str, beside: str) -> str:
@@ -164,18 +163,21 @@ def dots(lines: Sequence[Dot], *, name: str, title: str, alt: str, x_label: str,
         plot.set_title(title)
         plot.axvline(0, color=INK, linewidth=1.2)
         for i, dot in enumerate(lines):
-            for place, value, low, high, colour in (
-                (i - 0.14, dot.value, dot.low, dot.high, dot.colour),
-                (i + 0.2, dot.beside, dot.beside_low, dot.beside_high, NULL),
-            ):
-                plot.plot((low, high), (place, place), color=colour, linewidth=2)
-                plot.plot(value, place, "o", color=colour)
+            _whisker(plot, i - 0.14, (dot.value, dot.low, dot.high), dot.colour)
+            if dot.beside is not None:
+                _whisker(plot, i + 0.2, dot.beside, NULL)
         plot.set_yticks(range(len(lines)), [dot.name for dot in lines], color=INK)
         plot.set_ylim(len(lines) - 0.4, -0.6)
         plot.tick_params(axis="y", length=0)
         plot.grid(axis="y", visible=False)
         plot.set_xlabel(f"{x_label} (grey: {beside})", color=QUIET)
         return svg(made, name, alt)
+
+
+def _whisker(axes: Any, place: float, value: tuple[float, float, float], colour: str) -> None:
+    """A dot at `value` = (value, low, high), its interval a line."""
+    axes.plot(value[1:], (place, place), color=colour, linewidth=2)
+    axes.plot(value[0], place, "o", color=colour)
 
 
 def layers(

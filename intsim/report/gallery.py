@@ -10,14 +10,9 @@ LARGEST = 96
 """Pixels along a side, beyond which an image is thinned out for the page."""
 
 
-def packed(image: np.ndarray) -> str:
-    """An image of uint8 as text for a results file: its bytes in base64."""
-    return base64.b64encode(np.ascontiguousarray(image, np.uint8).tobytes()).decode("ascii")
-
-
-def unpacked(text: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The uint8 image `[c, h, w]` that `packed` wrote."""
-    return np.frombuffer(base64.b64decode(text), np.uint8).reshape(shape)
+def unpacked(pixels: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """The uint8 image `[c, h, w]` whose bytes stand in a results file."""
+    return np.frombuffer(pixels, np.uint8).reshape(shape)
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:

@@ -117,9 +117,7 @@ def results(found: Results | Evaluation | Mapping[str, Any]) -> Results:
 def rows_of(found: Results, network: str, target: str, attack: str) -> list[Row]:
     """The rows of one judge under one attack, the clean images first, then in the order of strength."""
     chosen = [
-        row
-        for row in found.rows
-        if (row.network, row.target) == (network, target) and row.attack in (CLEAN, attack)
+        row for row in found.rows if (row.network, row.target) == (network, target) and row.attack in (CLEAN, attack)
     ]
     return sorted(chosen, key=lambda row: row.eps_steps)
 

@@ -33,6 +33,7 @@ ORT_X86_VNNI = Target(
     overrides=(
         Override(signed_activations=False, signed_weights=True, mac=GROUPS_OF_FOUR),
         Override(op="Conv", grouping="depthwise", mac=WRAPPING),
+        Override(op="Conv", grouping="single", mac=WRAPPING),  # one channel in, one out: the depthwise kernel too
     ),
     average_pool=Float32Average(),
     mean=RescaledSum(requantize=Float32Scale(), encoding="f32_product"),
@@ -49,6 +50,7 @@ ORT_X86_AVX2 = replace(
     overrides=(
         Override(signed_activations=False, signed_weights=True, mac=PAIRS),
         Override(op="Conv", grouping="depthwise", mac=WRAPPING),
+        Override(op="Conv", grouping="single", mac=WRAPPING),  # one channel in, one out: the depthwise kernel too
     ),
     source="microsoft/onnxruntime mlas/lib/quantize.cpp MlasRequantizeOutput, QgemmU8S8KernelAvx2.asm; 1.32.0",
 )

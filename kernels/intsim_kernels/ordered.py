@@ -120,16 +120,14 @@ def push(item, level, levels, registers, fill, done, counting, hit):
 
 
 @kernel
-def tree(
-    x, size, base, taps, stride, lane, weights, cast, levels, owed, zeros, init, bias, counting, out, counts
-):
+def tree(x, size, base, taps, stride, lane, weights, cast, levels, owed, zeros, init, bias, counting, out, counts):
     """out[r, g * m + o]: the whole accumulator, through every register that the machine has; int64.
 
     `cast` int64 `[7]`: the products' register: bits (0: none), signed, overflow, right, base, negative, odd. `levels`
-    int64 `[l, 4]`, inner to outer: size (0: all), bits (0: exact), overflow, first_only. What is owed, owed[o] - zeros[o] *
-    sum of x, is what the outermost level starts from (`init`), or is added at the end in the register `bias` (bits,
-    overflow). `counts` int64 `[3]`, if counting, grows by: outputs with events, events, outputs whose exact sum the
-    outermost register cannot hold. Every sum stays within 2^62.
+    int64 `[l, 4]`, inner to outer: size (0: all), bits (0: exact), overflow, first_only. What is owed, owed[o] -
+    zeros[o] * sum of x, is what the outermost level starts from (`init`), or is added at the end in the register `bias`
+    (bits, overflow). `counts` int64 `[3]` grows, if counting, by: outputs with events, events, outputs whose exact sum
+    the outermost register cannot hold. Every sum stays within 2^62.
     """
     rows, places = len(out), len(base)
     groups, depth, outputs = weights.shape

@@ -22,14 +22,13 @@ def held(x, bits, overflow, signed):
     else:
         high = (np.int64(1) << np.int64(bits)) - 1
         low = np.int64(0)
-    if low <= x <= high and not (overflow == codes.SATURATE_SYM and signed and x == low):
-        # inside, WRAP_SM of a signed register finds equal topmost bits; of an unsigned one it may not
-        if overflow != codes.WRAP_SM or signed:
-            return x
-    if overflow == codes.SATURATE:
+    if overflow == codes.SATURATE_SYM and signed:
+        low = -high
+    # Inside a signed register the two topmost bits are equal; WRAP_SM of an unsigned one may find others.
+    if low <= x <= high and (signed or overflow != codes.WRAP_SM):
+        return x
+    if overflow in (codes.SATURATE, codes.SATURATE_SYM):
         return low if x < low else high
-    if overflow == codes.SATURATE_SYM:
-        return (-high if signed else low) if x < 0 else high
     if overflow == codes.SATURATE_ZERO:
         return np.int64(0)
     if overflow == codes.WRAP_SM and ((x >> (bits - 1)) & 1) != ((x >> bits) & 1):

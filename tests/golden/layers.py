@@ -83,7 +83,9 @@ def _bias(rng: np.random.Generator, family: str, outputs: int) -> np.ndarray:
     return rng.integers(-4000, 4000, outputs).astype(np.int32)
 
 
-def _operands(rng: np.random.Generator, family: str, x: tuple[int, ...], w: tuple[int, ...], zero: int) -> list[np.ndarray]:
+def _operands(
+    rng: np.random.Generator, family: str, x: tuple[int, ...], w: tuple[int, ...], zero: int
+) -> list[np.ndarray]:
     """Inputs and weights; around huge biases the sums of products are a few steps of one, so that ties are met."""
     if family == HUGE:
         near = np.clip(zero + rng.integers(-1, 2, x), -128, 127)

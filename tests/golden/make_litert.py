@@ -13,8 +13,9 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from golden.layers import Layer, layers, packed
 from tflite_micro.python.tflite_micro import runtime as micro
+
+from golden.layers import Layer, layers, packed
 
 RESOLVERS = {
     "litert_ref": "BUILTIN_REF",
@@ -38,7 +39,9 @@ def flat(one: Layer) -> bytes:
             buffers.append(buffer)
             made.buffer = len(buffers) - 1
         if name in affines or name == "bias":
-            scale, zero = (affines[name].scale, affines[name].zero_point) if name in affines else (_bias_scale(one), (0,))
+            scale, zero = (
+                (affines[name].scale, affines[name].zero_point) if name in affines else (_bias_scale(one), (0,))
+            )
             made.quantization = schema.QuantizationParametersT()
             made.quantization.scale = [float(np.float32(s)) for s in scale]
             made.quantization.zeroPoint = list(zero) * (len(scale) // len(zero))

@@ -1,0 +1,196 @@
+"""Where the integers come from that a Program is compared with: a runtime, another machine, a file, a function."""
+
+import importlib
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+
+from intsim import onnx_io, targets
+from intsim.errors import IntsimError, unknown
+from intsim.lower import lower
+from intsim.program import Program, Result, outside
+from intsim.reference import Reference
+from intsim.target import Target
+
+Images = np.ndarray | Mapping[str, np.ndarray]
+Run = Callable[..., Result]
+Tensors = Callable[[Images, Mapping[str, np.ndarray], int], Mapping[str, np.ndarray]]
+"""From a batch of images, the integers in which they entered the Program (zero points taken off, outside layout, by
+input), and the first image's index, to q - zero point of the tensors, int32, outside layout."""
+
+
+class Source(Struct, frozen=True, kw_only=True):
+    """Tensors to compare with, and what they are called by: `names` None means all of the network."""
+
+    reference: Reference
+    tensors: Tensors
+    names: frozenset[str] | None = None
+
+
+def source(reference: Any, program: Program, images: int, run: Run, threads: int) -> Source:
+    """The `Source` that `reference` names, for `images` images.
+
+    "onnxruntime", a target's name, DUMP.npz, "module:function", a reference of an installed package; a Program of the
+    same quantized network, a Target, a Path or a function itself. Raises IntsimError for anything else.
+    """
+    if isinstance(reference, str):
+        reference = _named(reference)
+    if isinstance(reference, Path):
+        return _dump(reference, program, images)
+    if isinstance(reference, Target):
+        reference = lower(program.source, reference)
+    if isinstance(reference, Program):
+        return _program(reference, program, run)
+    if reference == "onnxruntime":
+        return _onnxruntime(program, threads)
+    if callable(reference):
+        return _function(reference, program)
+    raise IntsimError(f"{type(reference).__name__} is no reference", mend="give a name, a Program or a function")
+
+
+def _named(name: str) -> Any:
+    """What a name of the command line stands for."""
+    if name == "onnxruntime":
+        return name
+    if name.endswith(".npz"):
+        return Path(name)
+    plugins = {point.name: point for point in entry_points(group="intsim.references")}
+    if name in plugins:
+        return plugins[name].load()
+    if ":" in name and not name.endswith(".toml"):
+        module, _, attribute = name.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as reason:
+            raise IntsimError(f"cannot be imported ({reason})", where=name, mend="write module:function") from None
+    if name in targets.TARGETS or name.endswith(".toml"):
+        return targets.target(name)
+    try:
+        return targets.target(name)
+    except IntsimError:
+        raise unknown("reference", name, ["onnxruntime", *plugins, *targets.TARGETS]) from None
+
+
+# ---- the kinds -----------------------------------------------------------------------------------------------
+
+
+def _onnxruntime(program: Program, threads: int) -> Source:
+    from intsim.reference import ort
+
+    network = program.source
+    run = ort.runner(onnx_io.qoperator_model(network, io="integer").SerializeToString(), threads=threads)
+
+    def tensors(images: Images, entered: Mapping[str, np.ndarray], first: int) -> Mapping[str, np.ndarray]:
+        affines = network.affines
+        feeds = {name: (q + affines[name].zero).astype(affines[name].type.dtype) for name, q in entered.items()}
+        found = run(feeds)
+        return {name: centred(q, affines[name].zero) for name, q in found.items() if name in affines}
+
+    return Source(reference=ort.describe(), tensors=tensors)
+
+
+def _program(other: Program, program: Program, run: Run) -> Source:
+    import intsim
+
+    ours, theirs = program.source, other.source
+    if ours is not theirs and (
+        ours.graph.nodes != theirs.graph.nodes
+        or any(theirs.affines.get(name) != affine for name, affine in ours.affines.items())
+    ):
+        raise IntsimError(
+            "comes from another quantized network", where=other.name, mend="lower the same one for both machines"
+        )
+
+    def tensors(images: Images, entered: Mapping[str, np.ndarray], first: int) -> Mapping[str, np.ndarray]:
+        traced = run(other, images, trace=("*",)).traced
+        return {n: centred(q, other.tensors[n].affine.zero) for n, q in traced.items() if n in theirs.graph.shapes}
+
+    return Source(reference=Reference(name=" + ".join(other.targets), version=intsim.__version__), tensors=tensors)
+
+
+def _dump(path: Path, program: Program, images: int) -> Source:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except FileNotFoundError:
+        raise IntsimError("does not exist", where=str(path)) from None
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error):
+        raise IntsimError("is no .npz of integers, or a damaged one", where=str(path)) from None
+    read = _checked(arrays, program, images, str(path))
+
+    def tensors(batch: Images, entered: Mapping[str, np.ndarray], first: int) -> Mapping[str, np.ndarray]:
+        count = len(next(iter(entered.values())))
+        return {name: _centred_dump(q[first : first + count], name, program) for name, q in read.items()}
+
+    return Source(reference=Reference(name=path.name), tensors=tensors, names=frozenset(read))
+
+
+def _function(function: Callable[..., Any], program: Program) -> Source:
+    called = f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', type(function).__name__)}"
+
+    def tensors(images: Images, entered: Mapping[str, np.ndarray], first: int) -> Mapping[str, np.ndarray]:
+        found = function(images)
+        if not isinstance(found, Mapping):
+            raise IntsimError(f"gave {type(found).__name__}", where=called, mend="give {tensor name: integers}")
+        count = len(next(iter(entered.values())))
+        read = _checked(found, program, count, called)
+        return {name: _centred_dump(q, name, program) for name, q in read.items()}
+
+    return Source(reference=Reference(name=called), tensors=tensors)
+
+
+# ---- integers that somebody else gives ------------------------------------------------------------------------
+
+
+def centred(q: np.ndarray, zero: int) -> np.ndarray:
+    """q - zero point, which is the same for both signs of a type."""
+    return q.astype(np.int32) - np.int32(zero)
+
+
+def _checked(arrays: Mapping[str, Any], program: Program, images: int, where: str) -> dict[str, np.ndarray]:
+    """The arrays by tensor name, integers of the shapes that the network has, one for every image."""
+    tensor_of = {step.name: step.outputs[0] for step in program.steps}
+    shapes = program.source.graph.shapes
+    known = [name for name in program.tensors if name in shapes]
+    read: dict[str, np.ndarray] = {}
+    for key, value in arrays.items():
+        name = key if key in known else tensor_of.get(key, key)
+        if name not in known:
+            raise _unknown(key, [*known, *tensor_of], where)
+        array, here = np.asarray(value), f"{where}, {key}"
+        if array.dtype.kind not in "iu":
+            raise IntsimError(f"holds {array.dtype}", where=here, mend="give the integers that the device computed")
+        if array.shape != (images, *shapes[name]):
+            wanted = (images, *shapes[name])
+            raise IntsimError(f"has shape {array.shape}", where=here, mend=f"{images} images need {wanted}")
+        read[name] = array
+    if not read:
+        raise IntsimError("holds no tensor", where=where, mend=f"name them as the network does: {known[-1]} ...")
+    return read
+
+
+def _unknown(name: str, known: Iterable[str], where: str) -> IntsimError:
+    error = unknown("tensor", name, known)
+    return IntsimError(error.what, where=where, mend=error.mend)
+
+
+def _centred_dump(q: np.ndarray, name: str, program: Program) -> np.ndarray:
+    """q - zero point; the array's sign says whether its integers are the machine's or the quantized network's own."""
+    own, network = program.tensors[name].affine, program.source.affines[name]
+    chosen = network if own.type.signed != network.type.signed and _sign(q, network.type.signed) else own
+    return centred(q, chosen.zero)
+
+
+def _sign(q: np.ndarray, signed: bool) -> bool:
+    return q.dtype.itemsize == 1 and (q.dtype.kind == "i") == signed
+
+
+def entered_centred(program: Program, entered: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The inputs' q - zero point in the outside layout."""
+    return {name: outside(centred(q, program.inputs[name].affine.zero)) for name, q in entered.items()}

@@ -1,0 +1,148 @@
+"""A Program run fast: the same integers as the oracle's, in chunks of images, on several threads."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+
+from intsim.doors import dequantize_outputs, enter, wanted
+from intsim.engine.plan import Plan, plan
+from intsim.errors import IntsimError
+from intsim.ops.dot import adds_per_output
+from intsim.program import Dot, Overflows, Program, Result, outside
+
+Arrays = dict[str, np.ndarray]
+Counted = dict[str, np.ndarray]  # by step: outputs with events, events, persistent
+
+
+def run(
+    program: Program,
+    x: np.ndarray | Mapping[str, np.ndarray],
+    *,
+    trace: Sequence[str] = (),
+    count: bool = False,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    on_compile: Callable[[str], None] | None = None,
+) -> Result:
+    """The Program's result on `x[n, c, ...]`: uint8 pixels, or float32 in the network's input range.
+
+    `trace`: tensors by name, raw accumulators as NAME:accumulator, "*" for every tensor. `count`: overflows per step,
+    which takes longer where they are possible. `threads`: all that this process may use, unless given; the integers
+    do not depend on it. `progress(done, of)` is called as images are done, `on_compile(kernel)` whenever a kernel is
+    compiled, which happens on the first use after an installation.
+    Raises IntsimError for input that does not fit the Program's doors.
+    """
+    if threads is not None and threads < 1:
+        raise IntsimError(f"{threads} threads", where="threads", mend="give 1 or more")
+    keep = wanted(program, trace)
+    values = enter(program, x)
+    total = len(next(iter(values.values())))
+    kept = _space(program, {*keep, *(door.tensor for door in program.outputs.values())}, total)
+    counts: Counted = {step.name: np.zeros(3, np.int64) for step in program.steps if isinstance(step.compute, Dot)}
+    with _announced(on_compile):
+        planned = plan(program, count=count)
+        done = 0
+        for images, seen in _chunks(planned, values, kept, total, threads or _processors()):
+            done += images
+            for name, found in seen.items():
+                counts[name] += found
+            if progress is not None:
+                progress(done, total)
+    arrays = {name: np.ascontiguousarray(outside(array)) for name, array in kept.items()}
+    integers = {name: arrays[door.tensor] for name, door in program.outputs.items()}
+    return Result(
+        integers=integers,
+        logits=dequantize_outputs(program, integers),
+        traced={name: arrays[name] for name in keep},
+        overflows=_overflows(program, counts, total) if count else {},
+    )
+
+
+def describe(program: Program, *, count: bool = False) -> tuple[tuple[str, str, str], ...]:
+    """(step, kernel, why that one) for every step of the Program."""
+    return tuple((planned.step.name, planned.kernel, planned.why) for planned in plan(program, count=count).steps)
+
+
+# ---- chunks ----------------------------------------------------------------------------------------------------
+
+
+def _chunks(planned: Plan, values: Arrays, kept: Arrays, total: int, threads: int) -> Iterator[tuple[int, Counted]]:
+    """Runs everything, each chunk writing its own images of `kept`; yields its images and counts when it is done."""
+    threads = min(threads, total)
+    size = max(1, min(planned.chunk, -(-total // max(threads, 1))))
+    parts = [slice(begin, min(begin + size, total)) for begin in range(0, total, size)]
+    if threads <= 1:
+        for part in parts:
+            yield part.stop - part.start, _run_chunk(planned, values, kept, part)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        jobs = {pool.submit(_run_chunk, planned, values, kept, part): part for part in parts}
+        try:
+            for job in as_completed(jobs):
+                yield jobs[job].stop - jobs[job].start, job.result()
+        finally:
+            for job in jobs:
+                job.cancel()
+
+
+def _run_chunk(planned: Plan, values: Arrays, kept: Arrays, part: slice) -> Counted:
+    """The images of `part` through every step; tensors are let go of after their last use."""
+    live = {name: array[part] for name, array in values.items()}
+    for name in kept.keys() & live.keys():
+        kept[name][part] = live[name]
+    counts: Counted = {}
+    for one in planned.steps:
+        name, inputs = one.step.outputs[0], [live[name] for name in one.step.inputs]
+        if one.accumulate is not None:
+            acc, found = one.accumulate(inputs[0])
+            counts[one.step.name] = np.array(found, np.int64)
+            if f"{name}:accumulator" in kept:
+                kept[f"{name}:accumulator"][part] = acc.reshape(-1, *one.shape)
+            inputs = [acc]
+        live[name] = one.run(*inputs).reshape(-1, *one.shape)
+        if name in kept:
+            kept[name][part] = live[name]
+        for dead in one.last:
+            del live[dead]
+    return counts
+
+
+def _space(program: Program, names: set[str], total: int) -> Arrays:
+    """Room for the tensors and accumulators that are asked for, in the inside layout."""
+    room = {}
+    for name in names:
+        tensor = program.tensors[name.removesuffix(":accumulator")]
+        dtype = np.dtype(np.int64) if name.endswith(":accumulator") else tensor.affine.type.dtype
+        room[name] = np.empty((total, *tensor.shape), dtype)
+    return room
+
+
+def _overflows(program: Program, counts: Counted, total: int) -> dict[str, Overflows]:
+    found = {}
+    for step in program.steps:
+        if isinstance(step.compute, Dot):
+            outputs = total * int(np.prod(program.tensors[step.outputs[0]].shape))
+            hit, events, persistent = counts[step.name].tolist()
+            found[step.name] = Overflows(
+                outputs=hit,
+                of_outputs=outputs,
+                adds=events,
+                of_adds=outputs * adds_per_output(step.compute),
+                persistent=persistent,
+            )
+    return found
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _announced(say: Callable[[str], None] | None) -> AbstractContextManager[None]:
+    if say is None:
+        return nullcontext()
+    from intsim_kernels.compiled import announced
+
+    return announced(say)

@@ -1,0 +1,174 @@
+"""One integer at a time planned: Add, Clip, Convert, Offset; and the moves, Rearrange and Pad."""
+
+import numpy as np
+from msgspec.structs import replace
+
+from intsim.engine.rescale import LIMIT, plan_rescale
+from intsim.engine.step import Run, plain, requantizing
+from intsim.integers import Overflow
+from intsim.ops.wiring import pad_meaning, rearrange_meaning
+from intsim.program import Add, Clip, Convert, Offset, Pad, Rearrange, Rescale
+from intsim.ranges import Interval
+from intsim.target import AlignedAdd, ClippedAdd, Float32Add, PowerOfTwo, ThreeRescales, TwoMultipliers
+
+
+def plan_clip(clip: Clip, dtype: np.dtype) -> tuple[str, str, Run]:
+    """min(max(q, low), high)."""
+    ends = np.iinfo(dtype)
+    low, high = (min(max(v, int(ends.min)), int(ends.max)) for v in (clip.low, clip.high))
+    return "numpy", "", lambda x: np.clip(x, low, high).astype(dtype, copy=False)
+
+
+def plan_offset(offset: Offset, dtype: np.dtype) -> tuple[str, str, Run]:
+    """q + offset."""
+    return "numpy", "", lambda x: (x.astype(np.int64) + offset.offset).astype(dtype)
+
+
+def plan_rearrange(rearrange: Rearrange, dtype: np.dtype) -> tuple[str, str, Run]:
+    """Axes and shapes."""
+    return "numpy", "", lambda x: np.ascontiguousarray(rearrange_meaning(rearrange, x)).astype(dtype, copy=False)
+
+
+def plan_pad(pad: Pad, dtype: np.dtype) -> tuple[str, str, Run]:
+    """A border of one value."""
+    return "numpy", "", lambda x: pad_meaning(pad, x).astype(dtype, copy=False)
+
+
+def plan_convert(convert: Convert, channels: list[int], known: list[Interval], dtype: np.dtype) -> tuple[str, str, Run]:
+    """Each input in the output's affine, joined."""
+    parts = []
+    for zero, rule, c, (low, high) in zip(convert.input_zero_points, convert.rescales, channels, known, strict=True):
+        if max(abs(low), abs(high)) >= 1 << 30:
+            return plain(convert, dtype, "integers beyond 30 bits")
+        parts.append(_identity(dtype) if rule is None else _converted(rule, zero, c, (low - zero, high - zero), dtype))
+
+    def run(*inputs: np.ndarray) -> np.ndarray:
+        done = [part(x) for part, x in zip(parts, inputs, strict=True)]
+        return done[0] if len(done) == 1 else np.concatenate(done, convert.axis + 1)
+
+    return "fixed_point or float_scale", "", run
+
+
+def _identity(dtype: np.dtype) -> Run:
+    return lambda x: x.astype(dtype, copy=False)
+
+
+def _converted(rule: Rescale, zero: int, channels: int, acc: Interval, dtype: np.dtype) -> Run:
+    settle = requantizing(plan_rescale(rule, channels, acc), dtype)
+    return lambda x: settle((x.astype(np.int32) - np.int32(zero)).reshape(-1, channels)).reshape(x.shape)
+
+
+# ---- sums of two activations -----------------------------------------------------------------------------------
+
+
+def plan_add(add: Add, channels: int, known: list[Interval], dtype: np.dtype) -> tuple[str, str, Run]:
+    """The sum of two activations, by the machine's rule."""
+    centred = [max(abs(low - z), abs(high - z)) for (low, high), z in zip(known, add.zero_points, strict=True)]
+    if max(centred) >= 1 << 23:
+        return plain(add, dtype, "integers beyond 23 bits")
+    planned = None
+    match add.rule:
+        case ThreeRescales():
+            planned = _three(add, channels, centred, dtype)
+        case TwoMultipliers() | AlignedAdd():
+            planned = _one_sum(add, channels, centred, dtype)
+        case Float32Add() | ClippedAdd():
+            planned = _float(add, dtype)
+    return planned or plain(add, dtype, "numbers beyond 64 bits")
+
+
+def _three(add: Add, channels: int, centred: list[int], dtype: np.dtype) -> tuple[str, str, Run] | None:
+    rule = add.rule
+    assert isinstance(rule, ThreeRescales)
+    assert add.multiplier is not None
+    assert add.exponent is not None
+    each = replace(rule.requantize, zero_point="after")  # with zero point 0 both are the same
+    steps = [
+        Rescale(
+            rule=each,
+            zero_point=add.zero_point if i == 2 else 0,
+            low=add.low if i == 2 else -(LIMIT >> 2),
+            high=add.high if i == 2 else LIMIT >> 2,
+            overflow=Overflow.SATURATE,
+            multiplier=add.multiplier[i : i + 1],
+            exponent=add.exponent[i : i + 1],
+        )
+        for i in range(3)
+    ]
+    reach = [c << rule.left_shift for c in centred]
+    terms = [requantizing(plan_rescale(steps[i], channels, (-reach[i], reach[i])), np.dtype(np.int64)) for i in (0, 1)]
+    scaled = [_term(add, i, reach[i]) for i in (0, 1)]
+    if max(*reach, *scaled) >= LIMIT >> 3:
+        return None
+    last = requantizing(plan_rescale(steps[2], channels, (-sum(scaled), sum(scaled))), dtype)
+    (za, zb), left = add.zero_points, rule.left_shift
+
+    def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        pair = [((v.astype(np.int64) - z) << left).reshape(-1, channels) for v, z in ((a, za), (b, zb))]
+        return last(terms[0](pair[0]) + terms[1](pair[1])).reshape(a.shape)
+
+    return "fixed_point, three times", "", run
+
+
+def _term(add: Add, i: int, reach: int) -> int:
+    """A bound of the i-th operand after its requantization."""
+    assert isinstance(add.rule, ThreeRescales)
+    assert add.multiplier is not None
+    assert add.exponent is not None
+    m, e, rule = int(add.multiplier[i]), int(add.exponent[i]), add.rule.requantize
+    bound = ((reach << max(e, 0)) * m >> (rule.bits + max(-e, 0))) + 2
+    return bound if rule.middle is None else max(bound, 1 << rule.middle.bits)
+
+
+def _one_sum(add: Add, channels: int, centred: list[int], dtype: np.dtype) -> tuple[str, str, Run] | None:
+    rule = add.rule
+    assert isinstance(rule, TwoMultipliers | AlignedAdd)
+    assert add.exponent is not None
+    if isinstance(rule, TwoMultipliers):
+        assert add.multiplier is not None
+        factors, exponent = add.multiplier.tolist(), -int(add.exponent[0])
+    else:
+        if int(add.exponent[:2].max()) > 38:
+            return None
+        factors, exponent = [1 << int(e) for e in add.exponent[:2]], int(add.exponent[2])
+    reach = sum(abs(f) * c for f, c in zip(factors, centred, strict=True))
+    if reach >= LIMIT:
+        return None
+    rescale = Rescale(
+        rule=PowerOfTwo(rounding=rule.rounding),
+        zero_point=add.zero_point,
+        low=add.low,
+        high=add.high,
+        overflow=Overflow.SATURATE,
+        exponent=np.array([exponent], np.int64),
+    )
+    settle = requantizing(plan_rescale(rescale, channels, (-reach, reach)), dtype)
+    (za, zb), (fa, fb) = add.zero_points, factors
+
+    def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        acc = fa * (a.astype(np.int64) - za) + fb * (b.astype(np.int64) - zb)
+        return settle(acc.reshape(-1, channels)).reshape(a.shape)
+
+    return "fixed_point", "", run
+
+
+def _float(add: Add, dtype: np.dtype) -> tuple[str, str, Run] | None:
+    from intsim_kernels.elementwise import clipped_add, float32_add
+
+    assert add.multiplier is not None
+    if float(np.abs(add.multiplier).max()) > 2.0**36:
+        return None
+    numbers = [np.float32(v) for v in add.multiplier]
+    ends, (za, zb) = (add.low, add.high), add.zero_points
+    fused = isinstance(add.rule, Float32Add) and add.rule.fused
+
+    def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        out = np.empty(a.size, dtype)
+        flat = a.reshape(-1), b.reshape(-1)
+        if isinstance(add.rule, Float32Add):
+            float32_add(*flat, *numbers, int(fused), *ends, out)
+        else:
+            clipped_add(*flat, za, zb, *numbers, add.zero_point, *ends, out)
+        return out.reshape(a.shape)
+
+    return "float32_add" if isinstance(add.rule, Float32Add) else "clipped_add", "the machine adds in float32", run

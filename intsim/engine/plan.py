@@ -1,0 +1,106 @@
+"""A Program scheduled for this CPU: every step's kernel, packed weights, and how many images go together."""
+
+from collections.abc import Callable
+from math import prod
+
+import numpy as np
+from msgspec import Struct
+
+from intsim.engine.elementwise import plan_add, plan_clip, plan_convert, plan_offset, plan_pad, plan_rearrange
+from intsim.engine.pools import plan_average_pool, plan_max_pool
+from intsim.engine.rescale import plan_rescale
+from intsim.engine.step import Run, requantizing
+from intsim.engine.sums import Counts, plan_sums
+from intsim.ops.dot import shape_of_dot
+from intsim.program import Add, AveragePool, Clip, Convert, Dot, MaxPool, Offset, Pad, Program, Rearrange, Step
+from intsim.ranges import intervals
+
+# What one thread works on at a time should stay in its second-level cache.
+CHUNK_BYTES = 1 << 20
+
+
+class Planned(Struct, frozen=True, kw_only=True, eq=False):
+    """A step's kernel. `run(*inputs)`, or for sums `accumulate(x)` and then `run(accumulators)`.
+
+    `shape`: one sample's output; `last`: the tensors that nothing after this step reads.
+    """
+
+    step: Step
+    kernel: str
+    why: str
+    run: Run
+    shape: tuple[int, ...]
+    accumulate: Callable[[np.ndarray], tuple[np.ndarray, Counts]] | None = None
+    last: tuple[str, ...] = ()
+
+
+class Plan(Struct, frozen=True, kw_only=True, eq=False):
+    """The steps in running order, and how many images go through them together."""
+
+    steps: tuple[Planned, ...]
+    chunk: int
+
+
+def plan(program: Program, *, count: bool = False) -> Plan:
+    """The Program's plan. `count`: overflows are to be counted, which takes the machine's own order."""
+    known = intervals(program)
+    shapes = {name: tensor.shape for name, tensor in program.tensors.items()}
+    steps = []
+    for index, step in enumerate(program.steps):
+        later = {name for s in program.steps[index + 1 :] for name in s.inputs}
+        done = tuple(name for name in {*step.inputs, *step.outputs} if name not in later)
+        steps.append(_planned(program, step, shapes, known, count, done))
+    largest = max(map(_bytes, program.steps, [shapes] * len(program.steps)), default=1)
+    return Plan(steps=tuple(steps), chunk=max(1, min(4096, CHUNK_BYTES // max(1, largest))))
+
+
+def _bytes(step: Step, shapes: dict[str, tuple[int, ...]]) -> int:
+    """Bytes that one sample takes in a step: lanes of 2, accumulators of 4, tensors of 1."""
+    inputs, output = sum(prod(shapes[name]) for name in step.inputs), prod(shapes[step.outputs[0]])
+    return 3 * inputs + (5 if isinstance(step.compute, Dot) else 1) * output
+
+
+def _planned(
+    program: Program,
+    step: Step,
+    shapes: dict[str, tuple[int, ...]],
+    known: dict[str, tuple[int, int]],
+    count: bool,
+    last: tuple[str, ...],
+) -> Planned:
+    compute, shape = step.compute, shapes[step.inputs[0]]
+    dtype = program.tensors[step.outputs[0]].affine.type.dtype
+    inside, out = known[step.inputs[0]], shapes[step.outputs[0]]
+    several = [known[name] for name in step.inputs]
+    channels = [shapes[name][-1] for name in step.inputs]
+    match compute:
+        case Dot():
+            sums = plan_sums(compute, shape, inside, count)
+            rescale = plan_rescale(compute.rescale, len(compute.weight), sums.value)
+            return Planned(
+                step=step,
+                kernel=f"{sums.kernel}; {rescale.kernel}",
+                why=sums.why,
+                run=requantizing(rescale, dtype),
+                shape=shape_of_dot(compute, shape),
+                accumulate=sums.run,
+                last=last,
+            )
+        case MaxPool():
+            found = plan_max_pool(compute, shape, dtype)
+        case AveragePool():
+            found = plan_average_pool(compute, shape, inside, dtype)
+        case Add():
+            found = plan_add(compute, channels[0], several, dtype)
+        case Clip():
+            found = plan_clip(compute, dtype)
+        case Convert():
+            found = plan_convert(compute, channels, several, dtype)
+        case Offset():
+            found = plan_offset(compute, dtype)
+        case Rearrange():
+            found = plan_rearrange(compute, dtype)
+        case Pad():
+            found = plan_pad(compute, dtype)
+    kernel, why, run = found
+    return Planned(step=step, kernel=kernel, why=why, run=run, shape=out, last=last)

@@ -1,0 +1,190 @@
+"""Requantization planned: the plain kernel where its bound holds, the exact wide one, or Python's own integers."""
+
+from collections.abc import Callable
+
+import numpy as np
+from msgspec import Struct
+
+from intsim.arithmetic import requantized
+from intsim.engine.codes import cast_code, cast_takes, overflow_code, rounding_code
+from intsim.integers import Rounding
+from intsim.program import Rescale
+from intsim.ranges import Interval
+from intsim.target import FixedPoint, Float32Requantize, Float32Scale, Float64Scale, PowerOfTwo, Thresholds
+
+LIMIT = 1 << 62
+
+
+class Requantizer(Struct, frozen=True, kw_only=True, eq=False):
+    """`run(acc[rows, c], out[rows, c])` fills `out`; acc int32 or int64 inside the interval it was planned for."""
+
+    kernel: str
+    why: str
+    run: Callable[[np.ndarray, np.ndarray], None]
+
+
+def plan_rescale(rescale: Rescale, channels: int, acc: Interval) -> Requantizer:
+    """The requantization of accumulators `[rows, channels]` that lie in `acc`."""
+    planned = None
+    match rescale.rule if max(map(abs, acc)) < LIMIT else None:
+        case FixedPoint() | PowerOfTwo():
+            planned = _fixed(rescale, channels, acc)
+        case Float32Scale() | Float64Scale() | Float32Requantize():
+            planned = _float(rescale, channels, acc)
+        case Thresholds():
+            planned = _thresholds(rescale, channels)
+    return planned or Requantizer(
+        kernel="python", why="numbers beyond 64 bits", run=lambda acc, out: _plain(rescale, acc, out)
+    )
+
+
+def _plain(rescale: Rescale, acc: np.ndarray, out: np.ndarray) -> None:
+    for index in np.ndindex(acc.shape):
+        out[index] = requantized(int(acc[index]), rescale, index[1])
+
+
+def _spread(values: np.ndarray | list | int, channels: int, dtype: type = np.int64) -> np.ndarray:
+    """One number a channel, `[channels]`."""
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(values, dtype), channels))
+
+
+# ---- multipliers and shifts ------------------------------------------------------------------------------------
+
+
+class _Numbers(Struct, frozen=True, kw_only=True):
+    """One channel's numbers, as Python integers: see the kernel `fixed_point`."""
+
+    multiplier: int
+    left: int
+    right: int
+    add: int
+    after: int
+
+
+def _numbers(rescale: Rescale) -> list[_Numbers]:
+    rule, zero = rescale.rule, rescale.zero_point
+    assert isinstance(rule, FixedPoint | PowerOfTwo)
+    assert rescale.exponent is not None
+    ones = np.ones_like(rescale.exponent)
+    pairs = np.broadcast_arrays(ones if rescale.multiplier is None else rescale.multiplier, rescale.exponent)
+    found = []
+    for m, e in zip(*(side.tolist() for side in pairs), strict=True):
+        left, right = 0, -e
+        if isinstance(rule, FixedPoint):
+            left, right = (0, rule.bits - e) if rule.first is None else (max(e, 0), max(-e, 0))
+        before = rule.zero_point == "before" and right > 0
+        found.append(
+            _Numbers(
+                multiplier=m << max(-right, 0),
+                left=left,
+                right=max(right, 0),
+                add=zero if before else 0,
+                after=0 if before else zero,
+            )
+        )
+    return found
+
+
+def _fixed(rescale: Rescale, channels: int, acc: Interval) -> Requantizer | None:
+    from intsim_kernels import requantize
+    from intsim_kernels.rounding import addends
+
+    rule, numbers = rescale.rule, _numbers(rescale)
+    assert isinstance(rule, FixedPoint | PowerOfTwo)
+    if not cast_takes(rule.middle) or max(abs(rescale.low), abs(rescale.high)) >= LIMIT:
+        return None
+    twice = isinstance(rule, FixedPoint) and rule.first is not None
+    register = rule.register if isinstance(rule, FixedPoint) and rule.first is not None else 0
+    first = rule.bits if twice and isinstance(rule, FixedPoint) else 0
+    first_mode = rounding_code(rule.first) if isinstance(rule, FixedPoint) and rule.first else 0
+    largest = max(abs(acc[0]), abs(acc[1]))
+    bounds = [_bounds(n, largest, register, first) for n in numbers]
+    if any(wide >= LIMIT or n.multiplier >= LIMIT or n.left > 62 for n, (_, wide) in zip(numbers, bounds, strict=True)):
+        return None
+    last_mode = rounding_code(rule.rounding)
+    multiplier = _spread([n.multiplier for n in numbers], channels)
+    left = _spread([n.left for n in numbers], channels)
+    after = _spread([n.after for n in numbers], channels)
+    ends = (cast_code(rule.middle), after, rescale.low, rescale.high, overflow_code(rescale.overflow))
+    if all(plain < LIMIT for plain, _ in bounds):
+        shifts = addends(_spread(first, channels), first_mode)
+        add = _spread([n.add << n.right for n in numbers], channels)
+        last = addends(_spread([n.right for n in numbers], channels), last_mode)
+        return Requantizer(
+            kernel="fixed_point",
+            why="every product fits 62 bits",
+            run=lambda acc, out: requantize.fixed_point(acc, out, multiplier, left, register, shifts, add, last, *ends),
+        )
+    right = _spread([min(n.right, 127) for n in numbers], channels)
+    firsts, add = _spread(first, channels), _spread([n.add for n in numbers], channels)
+    return Requantizer(
+        kernel="fixed_point_wide",
+        why="products of up to 128 bits",
+        run=lambda acc, out: requantize.fixed_point_wide(
+            acc, out, multiplier, left, register, firsts, first_mode, add, right, last_mode, *ends
+        ),
+    )
+
+
+def _bounds(n: _Numbers, largest: int, register: int, first: int) -> tuple[int, int]:
+    """What the plain kernel and what the wide kernel must hold, in magnitude; LIMIT where a shift is out of reach."""
+    a = largest
+    plain = 0
+    if register:
+        a = min(a << n.left, 1 << (register - 1))
+        plain = a * n.multiplier + (1 << first) if n.left < register and first <= 62 else LIMIT
+        a = min((a * n.multiplier >> first) + 1, 1 << (register - 1))
+        product = a
+    else:
+        product = a * n.multiplier
+    plain = max(plain, product + (abs(n.add) << n.right) + (1 << n.right) if n.right <= 62 else LIMIT)
+    wide = (product >> n.right) + abs(n.add) + abs(n.after) + 1
+    if first > 127 or product >= 1 << 126:
+        wide = LIMIT
+    return plain, wide
+
+
+# ---- floats and thresholds -------------------------------------------------------------------------------------
+
+
+def _float(rescale: Rescale, channels: int, acc: Interval) -> Requantizer | None:
+    from intsim_kernels import requantize
+
+    rule, zero = rescale.rule, rescale.zero_point
+    assert rescale.multiplier is not None
+    real = np.float64 if isinstance(rule, Float64Scale) else np.float32
+    divisor, multiplier, mode, before = np.ones(1, real), rescale.multiplier, Rounding.HALF_EVEN, False
+    if isinstance(rule, Float32Requantize):
+        multiplier, divisor = rescale.multiplier[:1], rescale.multiplier[1:]
+    else:
+        assert isinstance(rule, Float32Scale | Float64Scale)
+        mode, before = rule.rounding, rule.zero_point == "before"
+    largest = max(abs(acc[0]), abs(acc[1]))
+    reach = largest * float(np.abs(multiplier).max()) / float(np.abs(divisor).min()) * 1.001
+    if largest > 1 << 53 or reach >= 2.0**61 or max(abs(rescale.low), abs(rescale.high), abs(zero)) > 1 << 22:
+        return None
+    after = 0 if before else zero
+    numbers = (
+        _spread(multiplier, channels, real),
+        _spread(divisor, channels, real),
+        _spread([zero if before else 0], channels, real),
+        rounding_code(mode),
+    )
+    ends = (after, rescale.low, rescale.high, overflow_code(rescale.overflow))
+    return Requantizer(
+        kernel="float_scale",
+        why="the machine multiplies by a float scale",
+        run=lambda acc, out: requantize.float_scale(acc, out, *numbers, *ends),
+    )
+
+
+def _thresholds(rescale: Rescale, channels: int) -> Requantizer:
+    from intsim_kernels import requantize
+
+    assert rescale.thresholds is not None
+    table = np.ascontiguousarray(np.broadcast_to(rescale.thresholds, (channels, rescale.thresholds.shape[1])))
+    return Requantizer(
+        kernel="thresholds",
+        why="the machine compares",
+        run=lambda acc, out: requantize.thresholds(acc, out, table, rescale.low),
+    )

@@ -1,0 +1,6 @@
+"""Attacks against targets: the same attacked images judged by float, by its null, and by every machine."""
+
+from intsim.evaluate.records import Curve, Evaluation, Images, Judge, Row
+from intsim.evaluate.whole import evaluate, evaluated
+
+__all__ = ["Curve", "Evaluation", "Images", "Judge", "Row", "evaluate", "evaluated"]

@@ -1,0 +1,66 @@
+"""One page from the results: self-contained, every number of it from the record."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from intsim.attack.catalogue import Attack
+from intsim.errors import IntsimError
+from intsim.evaluate.records import Evaluation
+from intsim.report import figures, tables, words
+from intsim.report.record import Results, results, searching
+
+
+def render(found: Results | Evaluation | Mapping[str, Any]) -> str:
+    """The page as HTML, a function of the results alone: a record, or what was read from a results.json.
+
+    Sections whose part of the record is empty are left out. Raises IntsimError for what is no results record, and
+    where matplotlib or jinja2 is not installed.
+    """
+    record = results(found)
+    attacks = searching(record)
+    return _template().render(
+        found=record,
+        headlines=words.headlines(record),
+        first_attack=words.attack_name(record, attacks[0]) if attacks else "",
+        strengths=figures.strengths(record),
+        differences=figures.differences(record),
+        machines=figures.machines(record),
+        tables=tables.transfer(record),
+        ladder=figures.ladder(record),
+        overflows=figures.overflows(record),
+        counts=tables.counts(record),
+        gallery=tables.shown(record),
+        rule=words.RULE,
+        everything=tables.everything(record),
+        made=_made(record),
+    )
+
+
+def _template() -> Any:
+    try:
+        import jinja2
+    except ImportError:
+        raise IntsimError("jinja2 is not installed", mend="pip install intsim[report]") from None
+    text = files("intsim.report").joinpath("page.html").read_text(encoding="utf-8")
+    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
+
+
+def _made(record: Results) -> list[tuple[str, str]]:
+    """(name, value) of what is needed to do it again."""
+    said = [("command", record.command)] if record.command else []
+    said += [("seed", str(record.seed)), ("images and labels, SHA-256", record.data)]
+    said += [(words.attack_name(record, attack.name), _attack(attack)) for attack in record.attacks]
+    said += [(f"{name}, SHA-256", digest) for name, digest in record.digests.items()]
+    said += [("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items()))]
+    return said
+
+
+def _attack(attack: Attack) -> str:
+    if attack.function:
+        return attack.function
+    norm = {"linf": "L-inf", "l2": "L2"}[attack.norm]
+    return (
+        f"{norm}, {attack.steps} steps of {attack.step_size:g} times the radius on {attack.loss.replace('_', ' ')}, "
+        f"{attack.restarts} starts ({attack.start}), the {attack.keep} image is kept"
+    )
