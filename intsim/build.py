@@ -12,6 +12,7 @@ from intsim.check import check
 from intsim.errors import IntsimError
 from intsim.graph import Graph, Pixels, find_node
 from intsim.lower import lower
+from intsim.ops import OPS
 from intsim.program import Program
 from intsim.quantized import QuantizedGraph
 from intsim.target import Target
@@ -32,6 +33,17 @@ def load(path: str | Path) -> Model:
     if onnx_io.is_quantized(path):
         return onnx_io.read_quantized(path)
     graph, _ = normalise(onnx_io.read(path))
+    return supported(graph)
+
+
+def supported(graph: Graph) -> Graph:
+    """The normalised graph, if all of it can be lowered. IntsimError names the first node that cannot."""
+    from intsim.normalise import unsupported
+
+    found = unsupported(graph, OPS)
+    for name, op, reason in found:
+        more = f", and {len(found) - 1} more nodes cannot be lowered" if len(found) > 1 else ""
+        raise IntsimError(f"{op}: {reason}{more}", where=name, mend="intsim inspect lists them all")
     return graph
 
 

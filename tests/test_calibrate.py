@@ -1,3 +1,4 @@
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -122,6 +123,19 @@ def test_memory_is_bounded_by_chunks_not_by_the_number_of_images() -> None:
     graph = plain()
     # conv: 36 in, 4 * 36 out, 9 * 36 unfolded
     assert floats_per_sample(graph) == 36 + 4 * 36 + 9 * 36
+
+
+def test_a_tensor_is_forgotten_after_its_last_reader() -> None:
+    d = Draft(x=(3,))
+    first = x = d.same("Relu", "x")
+    for _ in range(9):
+        x = d.same("Relu", x)
+    alive: list[weakref.ref] = []
+    most = 0
+    for _, values in forward(d.graph(d.sum(first, x)), {"x": np.ones((2, 3), np.float32)}):
+        alive.append(weakref.ref(values))
+        most = max(most, sum(tensor() is not None for tensor in alive))
+    assert most <= 5  # the input, the first, the last one read, the one just made, and what this loop holds
 
 
 def test_an_operator_that_is_not_known_is_named() -> None:

@@ -287,6 +287,16 @@ def test_the_256_pixels_are_256_integers_where_there_are_zero_points(target: str
                 assert len(np.unique(table)) >= 64
 
 
+def test_pixels_are_never_cut_off_whatever_else_shares_their_integers() -> None:
+    d = Draft(image=(1, 6, 6))
+    graph = d.graph(d.gemm(d.flatten("image"), 3))
+    x = np.minimum(pixels(graph), 60)
+    x[0, 0, 0, 0] = 200
+    for method in ("minmax", "percentile", "mse"):
+        found = quantize(graph, x, activation_bits=4, method=method)
+        assert found.affines["image"] == found.affines["flatten_0_out"] == affine(1 / 15, 0, "u4")
+
+
 # ---- constants ---------------------------------------------------------------------------------------------
 
 
@@ -362,6 +372,24 @@ def test_a_weight_may_serve_twice_and_a_bias_is_doubled_where_its_integers_diffe
     assert second.inputs[2] == "constant_1.conv_1"
     assert set(found.graph.constants) == {"constant_0", "constant_1", "constant_1.conv_1"}
     assert lower(found, TARGETS["ideal"]).steps
+
+
+def test_a_weight_that_serves_twice_is_as_coarse_as_the_larger_bias_wants() -> None:
+    for sizes in ((0.0, 50.0), (50.0, 0.0)):
+        d = Draft(x=(1,))
+        a, b = d.gemm("x", 1), d.gemm("x", 1)
+        names = [node.inputs[2] for node in d.nodes]
+        d.constants |= {"w": np.float32([[0.01]])}
+        d.constants |= {name: np.float32([size]) for name, size in zip(names, sizes, strict=True)}
+        d.nodes = [replace(node, inputs=("x", "w", node.inputs[2])) for node in d.nodes]
+        found = quantize(d.graph(a, b), np.ones((1, 1), np.float32), replace(S8, bias=IntType(16)))
+        assert sorted(int(found.graph.constants[name][0]) for name in names) == [0, 32766]
+
+
+def test_a_channel_of_zeros_has_the_scale_of_the_largest_other() -> None:
+    graph = one_gemm(np.array([[0.5, -1.0], [0.0, 0.0], [2.0, 0.0]]), np.ones(3))
+    found = quantize(graph, np.ones((1, 2), np.float32)).affines["constant_1"]
+    assert found.scale[1] == found.scale[2] == 2 * found.scale[0]
 
 
 def test_a_bias_that_serves_twice_with_the_same_integers_stays_one() -> None:

@@ -18,6 +18,9 @@ Tensor = Any  # torch.Tensor, without importing torch
 BATCH = 100
 """Images in one pass of the network, unless said otherwise."""
 
+STRETCH = 16
+"""How many times longer than the radius noise may be before it is cut at the ends of the pixels' range."""
+
 
 class Ball(Struct, frozen=True, kw_only=True):
     """Where images may go, in steps of the grid.
@@ -60,7 +63,7 @@ def craft(
     """The attacked images, of the type and on the grid of x[n, c, h, w], none further from x than the radius.
 
     `x`: integers 0..grid as the camera delivers them, or float32 in 0..1 where `grid` is None. `y`: int[n].
-    `eps_steps`: the radius in steps of 1/255 whatever the grid, see `ball`. `network` takes pixels in 0..1. An
+    `eps_steps`: the radius in steps of 1/255 whatever the grid, see `ball`. `network` takes float32 pixels in 0..1. An
     image's noise depends on `seed` and its index alone. `progress` is told how many images are done.
 
     Raises IntsimError for images or labels that do not fit, and where an attack leaves the ball.
@@ -77,7 +80,7 @@ def craft(
             crafted[part] = _called(attack, network, x[part], y[part], allowed)
         else:
             indices = range(part.start, part.stop)
-            starts = [_start(attack, x.shape[1:], allowed, (seed, r), indices) for r in range(attack.restarts)]
+            starts = [_start(attack, x[part], allowed, (seed, r), indices) for r in range(attack.restarts)]
             crafted[part] = _searched(attack, network, (x[part], y[part]), allowed, starts)
         if progress is not None:
             progress(part.stop)
@@ -89,14 +92,16 @@ def verify(name: str, x: np.ndarray, crafted: np.ndarray, ball: Ball) -> None:
     """Nothing, where every crafted image is on the grid and in the ball around its own. Raises IntsimError."""
     if crafted.dtype != x.dtype or crafted.shape != x.shape:
         raise IntsimError(f"gave {crafted.dtype} {crafted.shape} for {x.dtype} {x.shape}", where=f"attack {name}")
+    if not x.size:
+        return
     # Whole steps are compared exactly: the slack is that of the radius, itself a float. Floats are float32.
     longest = ball.radius * (1 + 1e-12) if ball.on_grid else ball.radius * (1 + 1e-5) + 1e-6
     length = ball.norm.length(crafted.astype(np.float64) - x)
-    worst = int(np.argmax(length)) if len(length) else 0
-    if len(length) and not length[worst] <= longest:
+    worst = int(np.argmax(length))
+    if not length[worst] <= longest:
         what = f"moved image {worst} by {length[worst]:.6g} steps of 1/{ball.levels:g}, not {ball.radius:.6g}"
         raise IntsimError(what, where=f"attack {name}", mend="nothing was scored")
-    if crafted.size and not (crafted.min() >= 0 and crafted.max() <= ball.levels):
+    if not (crafted.min() >= 0 and crafted.max() <= ball.levels):
         what = f"left the pixels 0..{ball.levels:g}: {crafted.min()} to {crafted.max()}"
         raise IntsimError(what, where=f"attack {name}", mend="nothing was scored")
 
@@ -111,14 +116,26 @@ def _check(x: np.ndarray, y: np.ndarray, ball: Ball) -> None:
         raise IntsimError(f"{y.dtype} {y.shape} for {len(x)} images", where="y", mend="give one class an image")
 
 
-def _start(
-    attack: Attack, shape: tuple[int, ...], ball: Ball, seeds: tuple[int, int], indices: Sequence[int]
-) -> np.ndarray:
-    """The perturbations[n, ...] that a restart begins with; each image has a random generator of its own."""
+def _start(attack: Attack, x: np.ndarray, ball: Ball, seeds: tuple[int, int], indices: Sequence[int]) -> np.ndarray:
+    """The perturbations of x[n, ...] that a restart begins with; each image has a random generator of its own.
+
+    Those on the edge are stretched until they are that long after pixels were cut at the ends of their range, so
+    that noise has all of the radius that an attack may use (where the pixels leave room for it).
+    """
     if attack.start == "clean":
-        return np.zeros((len(indices), *shape))
+        return np.zeros(x.shape)
     draw = ball.norm.inside if attack.start == "inside" else ball.norm.edge
-    return np.stack([draw(np.random.default_rng([*seeds, i]), shape, ball.radius) for i in indices])
+    delta = np.stack([draw(np.random.default_rng([*seeds, i]), x.shape[1:], ball.radius) for i in indices])
+    if attack.start == "inside":
+        return delta
+    clean = x.astype(np.float64)
+    low, high = np.ones(len(x)), np.full(len(x), float(STRETCH))
+    for _ in range(50):
+        middle = (low + high) / 2
+        stretched = delta * middle.reshape(-1, *(1,) * (x.ndim - 1))
+        fits = ball.norm.length(np.clip(clean + stretched, 0, ball.levels) - clean) <= ball.radius
+        low, high = np.where(fits, middle, low), np.where(fits, high, middle)
+    return np.clip(clean + delta * low.reshape(-1, *(1,) * (x.ndim - 1)), 0, ball.levels) - clean
 
 
 def _searched(
@@ -146,7 +163,7 @@ def _searched(
             if step == attack.steps and attack.keep == "last":
                 best = seen
                 break
-            loss, wrong, gradient = _look(attack, network, seen / ball.levels, labels)
+            loss, wrong, gradient = _look(attack, network, (seen / ball.levels).float(), labels)
             if attack.keep == "worst":
                 better = (wrong & ~best_wrong) | ((wrong == best_wrong) & (loss > best_loss))
                 best[better], best_wrong[better], best_loss[better] = seen[better], wrong[better], loss[better]
@@ -155,14 +172,14 @@ def _searched(
 
 
 def _look(attack: Attack, network: Network, pixels: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(loss[n], wrong[n], the loss's gradient by the pixels) at pixels in 0..1."""
+    """(loss[n], wrong[n], the loss's gradient by the pixels in float64) at float32 pixels in 0..1."""
     torch = door.torch()
     with torch.enable_grad():
-        pixels = pixels.detach().requires_grad_()
+        pixels.requires_grad_()
         logits = network(pixels)
         loss = LOSSES[attack.loss](logits, y)
         (gradient,) = torch.autograd.grad(loss.sum(), pixels)
-    return loss.detach(), logits.detach().argmax(1) != y, gradient
+    return loss.detach(), logits.detach().argmax(1) != y, gradient.double()
 
 
 def _called(attack: Attack, network: Network, x: np.ndarray, y: np.ndarray, ball: Ball) -> np.ndarray:

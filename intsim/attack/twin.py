@@ -100,13 +100,15 @@ def _max_pool(torch: Any, a: Attributes, x: Tensor) -> Tensor:
 
 
 def _average_pool(torch: Any, a: Attributes, x: Tensor) -> Tensor:
-    if set(a["dilations"]) != {1}:
-        raise IntsimError(f"the torch twin has no AveragePool with dilations {a['dilations']}")
-    pool = getattr(torch.nn.functional, f"avg_pool{len(a['strides'])}d")
-    mean = pool(_padded(torch, x, a["pads"]), a["kernel_shape"], a["strides"])
-    if a["count_include_pad"] or not any(a["pads"]):
-        return mean
-    return mean / pool(_padded(torch, torch.ones_like(x[:1, :1]), a["pads"]), a["kernel_shape"], a["strides"])
+    """Sums over the windows (a convolution with ones, so that dilations work too), by how many cells count."""
+    rank = len(a["strides"])
+    conv = getattr(torch.nn.functional, f"conv{rank}d")
+    ones = x.new_ones(1, 1, *a["kernel_shape"])
+    maps = _padded(torch, x.reshape(-1, 1, *x.shape[2:]), a["pads"])
+    cells = torch.ones_like(x[:1, :1])
+    cells = torch.ones_like(maps[:1]) if a["count_include_pad"] else _padded(torch, cells, a["pads"])
+    sums, counts = (conv(m, ones, None, a["strides"], 0, a["dilations"]) for m in (maps, cells))
+    return (sums / counts).reshape(len(x), *a["shape"])
 
 
 OPS: dict[str, Callable[..., Tensor]] = {

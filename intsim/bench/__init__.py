@@ -187,6 +187,7 @@ def machine_of() -> dict[str, str]:
     return {
         "cpu": _cpu(),
         "instruction_set": ort.instruction_set(),
+        "onnxruntime_as": ort.host_profile(),
         "cores": str(os.cpu_count()),
         "system": platform.system(),
         "python": platform.python_version(),

@@ -8,14 +8,8 @@ from typing import Any
 
 import click
 
-from intsim.cli.attack import attack
-from intsim.cli.bench import bench, warmup
-from intsim.cli.compare import compare
-from intsim.cli.demo import demo
-from intsim.cli.inspect import inspect
-from intsim.cli.quantize import quantize
-from intsim.cli.run import run
-from intsim.cli.targets import targets
+from intsim import __version__
+from intsim.cli import attack, bench, compare, demo, inspect, quantize, run, targets
 from intsim.errors import IntsimError
 
 DONE, EXCEEDED, BAD_INPUT, BUG, INTERRUPTED, CLOSED = 0, 1, 2, 3, 130, 141
@@ -26,7 +20,7 @@ those that ship. Exit status: 0 done, 1 a threshold that you set was exceeded, 2
 
 
 @click.group(epilog=EPILOG, context_settings={"max_content_width": 110})
-@click.version_option(package_name="intsim", message="intsim %(version)s")
+@click.version_option(__version__, message="intsim %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback where intsim itself is at fault.")
 @click.pass_obj
 def group(settings: dict[str, Any], debug: bool) -> None:
@@ -34,7 +28,17 @@ def group(settings: dict[str, Any], debug: bool) -> None:
     settings["debug"] = debug
 
 
-for _verb in (demo, targets, inspect, quantize, run, compare, attack, bench, warmup):
+for _verb in (
+    demo.demo,
+    targets.targets,
+    inspect.inspect,
+    quantize.quantize,
+    run.run,
+    compare.compare,
+    attack.attack,
+    bench.bench,
+    bench.warmup,
+):
     group.add_command(_verb)
 
 

@@ -10,13 +10,14 @@ import msgspec
 from msgspec.structs import replace
 
 from intsim.cli import options, sources
-from intsim.cli.console import Out, compiling, finish, line, notice, progress, table
+from intsim.cli.console import Out, compiling, finish, line, notice, progress
+from intsim.cli.machines import Machine, on_machines
+from intsim.cli.outcome import show
 from intsim.errors import IntsimError
 from intsim.files import write_atomically
 from intsim.graph import Pixels
 
 if TYPE_CHECKING:
-    from intsim.evaluate import Row
     from intsim.report import Results
 
 EXAMPLE = "intsim attack cnn --target cmsis_nn_s8 --attack fgsm --calibration fashion --data fashion --limit 200"
@@ -24,7 +25,7 @@ EXAMPLE = "intsim attack cnn --target cmsis_nn_s8 --attack fgsm --calibration fa
 
 @click.command(epilog=f"Example: {EXAMPLE}")
 @click.argument("model")
-@options.machines
+@on_machines
 @click.option("--attack", "attacks", metavar="NAME|MODULE:NAME", multiple=True, help="(default: fgsm and pgd)")
 @click.option("--eps", default="2/255,8/255", metavar="E[,E...]", help="Radii, of pixels in 0..1 (2/255,8/255).")
 @click.option("--data", "examples", metavar="XY.npz", required=True, help='Images "x" and labels "y".')
@@ -42,7 +43,7 @@ EXAMPLE = "intsim attack cnn --target cmsis_nn_s8 --attack fgsm --calibration fa
 def attack(
     settings: dict[str, Any],
     model: str,
-    machines: Sequence[options.Machine],
+    machines: Sequence[Machine],
     strict: bool,
     attacks: tuple[str, ...],
     eps: str,
@@ -76,7 +77,7 @@ def attack(
             sources.model(model, pixels),
             [whole(machine) for machine in machines],
             data=data,
-            attacks=with_noise(attacks or ("fgsm", "pgd")),
+            attacks=attacks or ("fgsm", "pgd"),
             eps=[text.strip() for text in eps.split(",")],
             calibration=sources.calibration_images(calibration),
             null=null,
@@ -93,7 +94,7 @@ def attack(
 
         notice(out, "drawing the report ...")
         write_atomically(path, render(record).encode())
-    say(record, out)
+    show(out, record)
     if path:
         line(out, f"written: {path}")
     broken = exceeded(record, [machine.target.name for machine in machines], min_accuracy, max_transfer)
@@ -103,7 +104,7 @@ def attack(
     return int(bool(broken))
 
 
-def whole(machine: options.Machine) -> Any:
+def whole(machine: Machine) -> Any:
     """The machine's target, unless some nodes have machines of their own."""
     if machine.nodes:
         raise IntsimError(
@@ -112,36 +113,6 @@ def whole(machine: options.Machine) -> Any:
             mend="write the mixed Program with intsim quantize -o OUT.intsim, and attack that",
         )
     return machine.target
-
-
-def with_noise(attacks: Sequence[str]) -> list[str]:
-    """The attacks, and the noise of their norms beside them."""
-    from intsim.attack.catalogue import NOISE, find
-
-    noise = [NOISE[find(name).norm] for name in attacks]
-    return list(dict.fromkeys([*noise, *attacks]))
-
-
-def say(record: "Results", out: Out) -> None:
-    """The table of an evaluation, and what may be said of it."""
-    columns = ("network", "target", "attack", "eps", "right", "95 %", "of", "transferred", "tied")
-    table(out, columns, map(_cells, record.rows), right=("eps", "right", "of", "transferred", "tied"))
-    for sentence in record.verdict:
-        line(out, sentence)
-
-
-def _cells(row: "Row") -> tuple[object, ...]:
-    return (
-        row.network,
-        row.target,
-        row.attack,
-        f"{row.eps_steps:g}/255" if row.eps_steps else None,
-        f"{row.accuracy:.2%}" + (" (collapsed)" if row.collapsed else ""),
-        f"{row.low:.1%} to {row.high:.1%}",
-        row.n,
-        f"{row.transferred.count} of {row.transferred.n}" if row.transferred else None,
-        row.tied or None,
-    )
 
 
 def exceeded(

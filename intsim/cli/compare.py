@@ -8,6 +8,7 @@ import msgspec
 
 from intsim.cli import options, sources
 from intsim.cli.console import Out, compiling, finish, line, progress, table
+from intsim.cli.machines import Machine, on_machines, one
 from intsim.graph import Pixels
 from intsim.targets import TARGETS
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     epilog="Example: intsim compare cnn --target litert_ref --with litert_xnnpack --calibration fashion --input fashion"
 )
 @click.argument("model")
-@options.machines
+@on_machines
 @click.option(
     "--with",
     "reference",
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 @options.spoken
 def compare(
     model: str,
-    machines: Sequence[options.Machine],
+    machines: Sequence[Machine],
     strict: bool,
     reference: str,
     images: str,
@@ -57,9 +58,7 @@ def compare(
     from intsim import oracle
     from intsim.compare import compare
 
-    program = sources.program(
-        model, options.one(machines), calibration=calibration, pixels=pixels, quantization=quantization
-    )
+    program = sources.program(model, one(machines), calibration=calibration, pixels=pixels, quantization=quantization)
     data = sources.checked(sources.data(images, limit=limit), program)
     run = oracle.run if engine == "oracle" else None
     with compiling(out), progress(out, f"comparing with {reference}", len(data.x)) as advance:

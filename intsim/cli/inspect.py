@@ -9,6 +9,7 @@ import numpy as np
 
 from intsim.cli import options, sources
 from intsim.cli.console import Out, finish, line, table
+from intsim.cli.machines import Machine, on_machines
 from intsim.cli.targets import accumulator
 from intsim.errors import IntsimError
 from intsim.graph import Graph, Node, Pixels
@@ -20,13 +21,13 @@ Found = Graph | QuantizedGraph | Program
 
 @click.command(epilog="Example: intsim inspect cnn --target esp_dl_s3 --calibration fashion")
 @click.argument("model")
-@options.machines
+@on_machines
 @options.quantization
 @options.images
 @options.spoken
 def inspect(
     model: str,
-    machines: Sequence[options.Machine],
+    machines: Sequence[Machine],
     strict: bool,
     calibration: str | None,
     quantization: dict[str, Any],
@@ -125,7 +126,7 @@ def _numbers(graph: Graph, unsupported: Sequence[tuple[str, str, str]]) -> dict[
 
 def _on(
     model: str,
-    machine: options.Machine,
+    machine: Machine,
     found: Found,
     calibration: str | None,
     pixels: Pixels | None,

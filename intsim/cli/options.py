@@ -1,29 +1,18 @@
 """The options that verbs share, and the keyword arguments that they become, one to one."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from intsim.cli.console import Out
 from intsim.errors import IntsimError
 from intsim.graph import Pixels
-from intsim.integers import Overflow
-from intsim.target import Target
-from intsim.targets import set_fields, target, with_accumulator
 
 Verb = Callable[..., Any]
-
-
-class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """A target, and the nodes that run on machines of their own: `build(target=, nodes=)`."""
-
-    target: Target
-    nodes: dict[str, Target] = {}
 
 
 class Numbers(click.ParamType):
@@ -55,7 +44,7 @@ def destination(context: click.Context, parameter: click.Parameter, value: str |
     return value
 
 
-def _with(verb: Verb, *options: Callable[[Verb], Verb]) -> Verb:
+def with_options(verb: Verb, *options: Callable[[Verb], Verb]) -> Verb:
     """The verb with options that --help shows in this order."""
     for option in reversed(options):
         verb = option(verb)
@@ -69,7 +58,7 @@ def spoken(verb: Verb) -> Verb:
     def wrapped(json_file: str | None, quiet: bool, **rest: Any) -> Any:
         return verb(out=Out(quiet=quiet, json=json_file or ""), **rest)
 
-    return _with(
+    return with_options(
         wrapped,
         click.option(
             "--json", "json_file", metavar="FILE", callback=destination, help="Write the numbers as JSON; - for stdout."
@@ -81,105 +70,6 @@ def spoken(verb: Verb) -> Verb:
 def output(required: bool = False, *, help: str) -> Callable[[Verb], Verb]:
     """-o FILE."""
     return click.option("-o", "--output", "path", metavar="FILE", required=required, callback=destination, help=help)
-
-
-# ---- machines --------------------------------------------------------------------------------------------------
-
-OVERFLOWS = [mode.value for mode in Overflow]
-
-
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line says about every target that it names; `settings`: (node or "", field, value)."""
-
-    accumulator: int | None = None
-    overflow: str | None = None
-    tile: int | None = None
-    settings: tuple[tuple[str, str, str], ...] = ()
-
-
-def changes(verb: Verb) -> Verb:
-    """--accumulator, --overflow, --tile, --set; the verb gets `change`."""
-
-    @functools.wraps(verb)
-    def wrapped(
-        accumulator: int | None, overflow: str | None, tile: int | None, settings: Sequence[str], **rest: Any
-    ) -> Any:
-        if accumulator is None and (overflow or tile):
-            raise IntsimError("says nothing without a width", where="--overflow, --tile", mend="add --accumulator N")
-        parsed = tuple(setting(text) for text in settings)
-        change = Change(accumulator=accumulator, overflow=overflow, tile=tile, settings=parsed)
-        return verb(change=change, **rest)
-
-    return _with(
-        wrapped,
-        click.option("--accumulator", type=int, metavar="N", help="An accumulator of N bits, at every MAC."),
-        click.option("--overflow", type=click.Choice(OVERFLOWS), help="What that accumulator does (default: wrap)."),
-        click.option("--tile", type=int, metavar="K", help="Exact sums of K products before each add."),
-        click.option(
-            "--set",
-            "settings",
-            metavar="[NODE:]FIELD=VALUE",
-            multiple=True,
-            help="Change a field of the target, or of one node's own (NODE:target=NAME gives it another).",
-        ),
-    )
-
-
-def machines(verb: Verb) -> Verb:
-    """--target and everything that changes it; the verb gets `machines`, one a --target, and `strict`."""
-
-    @functools.wraps(verb)
-    def wrapped(targets: Sequence[str], change: Change, **rest: Any) -> Any:
-        return verb(machines=tuple(machine(name, change) for name in targets), **rest)
-
-    return _with(
-        changes(wrapped),
-        click.option(
-            "--target",
-            "targets",
-            metavar="NAME|FILE.toml|MODULE:NAME",
-            multiple=True,
-            help="The machine (see `intsim targets`).",
-        ),
-        click.option("--strict", is_flag=True, help="An overflow where the machine forbids one is an error."),
-    )
-
-
-def one(machines: Sequence[Machine]) -> Machine | None:
-    """The only machine that was named; None where none was."""
-    if len(machines) > 1:
-        raise IntsimError(f"{len(machines)} targets, this verb takes one", where="--target")
-    return machines[0] if machines else None
-
-
-def setting(text: str) -> tuple[str, str, str]:
-    """(node, field, value) of [NODE:]FIELD=VALUE; no node is ""."""
-    left, equals, value = text.partition("=")
-    node, _, field = left.rpartition(":")
-    if not equals or not field or not value:
-        raise IntsimError("is no change", where=f"--set {text}", mend="write FIELD=VALUE or NODE:FIELD=VALUE")
-    return node, field, value
-
-
-def machine(name: str, change: Change) -> Machine:
-    """The machine called `name`, changed. A node's own starts from it, or from the target that the node is given."""
-    whole = {field: value for node, field, value in change.settings if not node}
-    if "target" in whole:
-        raise IntsimError("names no node", where=f"--set target={whole['target']}", mend="write NODE:target=NAME")
-    base = target(name)
-    if change.accumulator is not None:
-        base = with_accumulator(base, change.accumulator, Overflow(change.overflow or "wrap"), change.tile)
-    base = set_fields(base, whole)
-    own: dict[str, dict[str, str]] = {}
-    for node, field, value in change.settings:
-        if node:
-            own.setdefault(node, {})[field] = value
-    return Machine(target=base, nodes={node: _own(base, fields) for node, fields in own.items()})
-
-
-def _own(base: Target, fields: Mapping[str, str]) -> Target:
-    start = target(fields["target"]) if "target" in fields else base
-    return set_fields(start, {field: value for field, value in fields.items() if field != "target"})
 
 
 # ---- images ----------------------------------------------------------------------------------------------------
@@ -197,7 +87,7 @@ def images(verb: Verb) -> Verb:
     ) -> Any:
         return verb(pixels=pixels(input_scale, mean, std), **rest)
 
-    return _with(
+    return with_options(
         wrapped,
         click.option(
             "--input-scale",
@@ -239,7 +129,7 @@ def quantization(verb: Verb) -> Verb:
             said = {**said, **{name: said[name] or bits for name in ("weight_bits", "activation_bits")}}
         return verb(quantization={name: value for name, value in said.items() if value is not None}, **rest)
 
-    return _with(
+    return with_options(
         wrapped,
         click.option("--calibration", metavar="X.npz", help="Images to quantize a float model with."),
         click.option("--bits", type=int, metavar="B", help="Of weights and of activations, 1 to 16."),

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from intsim.cli import options, sources
 from intsim.cli.console import Out, finish, line, progress, table
+from intsim.cli.machines import Machine, on_machines, one
 from intsim.errors import IntsimError
 from intsim.graph import Graph, Pixels
 from intsim.integers import IntType
@@ -23,7 +24,7 @@ ONNX = replace(TARGETS["ideal"].scheme, bias=IntType(32))
 @click.command(epilog="Example: intsim quantize cnn --calibration fashion --bits 6 -o cnn_6bit.onnx")
 @click.argument("model")
 @options.quantization
-@options.machines
+@on_machines
 @options.images
 @click.option("--format", "form", type=click.Choice(["qdq", "qoperator"]), default="qdq", help="How ONNX says it.")
 @options.output(required=True, help="OUT.onnx, or OUT.intsim: the Program for --target.")
@@ -32,7 +33,7 @@ def quantize(
     model: str,
     calibration: str | None,
     quantization: dict[str, Any],
-    machines: Sequence[options.Machine],
+    machines: Sequence[Machine],
     strict: bool,
     pixels: Pixels | None,
     form: str,
@@ -47,7 +48,7 @@ def quantize(
         raise IntsimError("has no suffix that says what to write", where=path, mend="end it with .onnx or .intsim")
     quantized = quantized_model(model, calibration, quantization, machines, pixels, out)
     if Path(path).suffix == ".intsim":
-        _write_program(quantized, options.one(machines), path)
+        _write_program(quantized, one(machines), path)
     else:
         _write_onnx(quantized, form, path)
     _say(quantized, out)
@@ -59,7 +60,7 @@ def quantized_model(
     model: str,
     calibration: str | None,
     quantization: dict[str, Any],
-    machines: Sequence[options.Machine],
+    machines: Sequence[Machine],
     pixels: Pixels | None,
     out: Out,
 ) -> QuantizedGraph:
@@ -80,7 +81,7 @@ def quantized_model(
         return quantize(found, images, scheme, progress=lambda done, of: advance(done, of=of), **quantization)
 
 
-def _write_program(quantized: QuantizedGraph, machine: options.Machine | None, path: str) -> None:
+def _write_program(quantized: QuantizedGraph, machine: Machine | None, path: str) -> None:
     from intsim.build import build, save
 
     if machine is None:

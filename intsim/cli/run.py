@@ -10,6 +10,7 @@ import numpy as np
 from intsim import tasks
 from intsim.cli import options, overflows, sources
 from intsim.cli.console import Out, compiling, finish, line, progress
+from intsim.cli.machines import Machine, on_machines, one
 from intsim.files import write_atomically
 from intsim.graph import Pixels
 from intsim.program import Program, Result
@@ -19,7 +20,7 @@ from intsim.program import Program, Result
     epilog="Example: intsim run cnn --target cmsis_nn_s8 --calibration fashion --input fashion -o outputs.npz"
 )
 @click.argument("model")
-@options.machines
+@on_machines
 @click.option("--input", "images", metavar="X.npz", required=True, help='Images "x", and labels "y" if there are any.')
 @click.option("--limit", type=int, metavar="N", help="Only the first N images.")
 @options.quantization
@@ -32,7 +33,7 @@ from intsim.program import Program, Result
 @options.spoken
 def run(
     model: str,
-    machines: Sequence[options.Machine],
+    machines: Sequence[Machine],
     strict: bool,
     images: str,
     limit: int | None,
@@ -47,9 +48,7 @@ def run(
     out: Out,
 ) -> None:
     """Run MODEL on a machine, bit for bit."""
-    program = sources.program(
-        model, options.one(machines), calibration=calibration, pixels=pixels, quantization=quantization
-    )
+    program = sources.program(model, one(machines), calibration=calibration, pixels=pixels, quantization=quantization)
     data = sources.checked(sources.data(images, limit=limit), program)
     counted = count or bool(overflows.forbidding(program))
     result = _executed(program, data.x, engine, trace, counted, threads, out)

@@ -7,7 +7,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from intsim import tasks
-from intsim.cli.options import Machine
+from intsim.cli.machines import Machine
 from intsim.errors import IntsimError
 from intsim.graph import Graph, Pixels
 from intsim.program import Program

@@ -9,6 +9,7 @@ import msgspec
 
 from intsim.cli import options
 from intsim.cli.console import Out, finish, line, table
+from intsim.cli.machines import Change, named, with_changes
 from intsim.errors import IntsimError
 from intsim.files import write_atomically
 from intsim.target import (
@@ -29,10 +30,10 @@ from intsim.targets import TARGETS, toml
 
 @click.command(epilog="Example: intsim targets cmsis_nn_s8")
 @click.argument("names", nargs=-1, metavar="[NAME | export NAME]")
-@options.changes
+@with_changes
 @options.output(help="Write the TOML there (with export).")
 @options.spoken
-def targets(names: tuple[str, ...], change: options.Change, path: str | None, out: Out) -> None:
+def targets(names: tuple[str, ...], change: Change, path: str | None, out: Out) -> None:
     """The machines, or one in full, or one as TOML to edit.
 
     The paths that `intsim targets NAME` prints are those that --set takes.
@@ -40,13 +41,13 @@ def targets(names: tuple[str, ...], change: options.Change, path: str | None, ou
     if names[:1] == ("export",):
         if len(names) != 2:
             raise click.UsageError("export takes one NAME")
-        _export(options.machine(names[1], change).target, path, out)
+        _export(named(names[1], change).target, path, out)
     elif len(names) > 1:
         raise click.UsageError("one NAME, or export NAME")
     elif names:
-        _show(options.machine(names[0], change).target, out)
+        _show(named(names[0], change).target, out)
     else:
-        _list([options.machine(name, change).target for name in TARGETS], out)
+        _list([named(name, change).target for name in TARGETS], out)
 
 
 def _export(machine: Target, path: str | None, out: Out) -> None:
@@ -116,10 +117,9 @@ def _level(level: Level) -> str:
 def requantization(rule: Requantize) -> str:
     """The rule and its roundings in words."""
     match rule:
-        case FixedPoint(first=None):
-            return f"Q{rule.bits}, {rule.rounding.value}"
         case FixedPoint():
-            return f"Q{rule.bits}, {rule.first.value} then {rule.rounding.value}"
+            first = "" if rule.first is None else f"{rule.first.value} then "
+            return f"Q{rule.bits}, {first}{rule.rounding.value}"
         case PowerOfTwo():
             return f"shift, {rule.rounding.value}"
         case Float32Scale():

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from intsim.compare.sources import Images, Run, Source, centred, entered_centred, source
+from intsim.compare.sources import Images, Integers, Run, Source, source
 from intsim.compare.steps import network_name, one_step
 from intsim.doors import enter
 from intsim.errors import IntsimError
-from intsim.program import Program, Step
+from intsim.program import Program, Step, outside
 from intsim.reference import Reference
 
 __all__ = ["Comparison", "Layer", "compare"]
@@ -85,16 +85,17 @@ def compare(
     together, apart = _Tally(), _Tally()
     agreed: list[np.ndarray] = []
     for first, batch in _batches(program, x, images):
-        entered = entered_centred(program, enter(program, batch))
-        given = {**theirs.tensors(batch, entered, first)}
-        traced = execute(program, batch, trace=("*",)).traced
-        ours = {name: centred(q, program.tensors[name].affine.zero) for name, q in traced.items()}
+        zeros = {name: tensor.affine.zero for name, tensor in program.tensors.items()}
+        entered = {n: Integers(outside(q), zeros[n]) for n, q in enter(program, batch).items()}
+        given = theirs.tensors(batch, entered, first)
+        ours = {n: Integers(q, zeros[n]) for n, q in execute(program, batch, trace=("*",)).traced.items()}
         for step in layers:
-            if step.outputs[0] in given:
-                _count(together, step, ours[step.outputs[0]], given)
+            name = step.outputs[0]
+            if name in given:
+                _count(together, step, ours[name], given[name])
                 if single and (fed := _fed(program, step, {**entered, **given})) is not None:
-                    result = execute(alone[step.name], fed).integers[step.outputs[0]]
-                    _count(apart, step, centred(result, program.tensors[step.outputs[0]].affine.zero), given)
+                    result = execute(alone[step.name], fed, trace=(name,)).traced[name]
+                    _count(apart, step, Integers(result, zeros[name]), given[name])
         if all(name in given for name in program.outputs):
             agreed.append(_agreement(program, ours, given))
         if progress is not None:
@@ -116,17 +117,17 @@ class _Tally(Struct, kw_only=True):
     difference: dict[str, int] = {}
 
 
-def _count(tally: _Tally, step: Step, ours: np.ndarray, given: Mapping[str, np.ndarray]) -> None:
-    difference = np.abs(ours - given[step.outputs[0]])
-    for counts, found in (
-        (tally.elements, difference.size),
-        (tally.mismatches, int(np.count_nonzero(difference))),
-    ):
-        counts[step.name] = counts.get(step.name, 0) + found
-    tally.difference[step.name] = max(tally.difference.get(step.name, 0), int(difference.max(initial=0)))
+def _count(tally: _Tally, step: Step, ours: Integers, given: Integers) -> None:
+    found = difference = 0
+    if ours.zero != given.zero or ours.q.dtype != given.q.dtype or not np.array_equal(ours.q, given.q):
+        steps = np.abs(ours.with_zero(0, np.dtype(np.int32)) - given.with_zero(0, np.dtype(np.int32)))
+        found, difference = int(np.count_nonzero(steps)), int(steps.max(initial=0))
+    tally.elements[step.name] = tally.elements.get(step.name, 0) + ours.q.size
+    tally.mismatches[step.name] = tally.mismatches.get(step.name, 0) + found
+    tally.difference[step.name] = max(tally.difference.get(step.name, 0), difference)
 
 
-def _fed(program: Program, step: Step, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+def _fed(program: Program, step: Step, given: Mapping[str, Integers]) -> dict[str, np.ndarray] | None:
     """The step's inputs as the reference has them, in the machine's own integers; None where one is missing."""
     fed = {}
     for name in step.inputs:
@@ -134,17 +135,17 @@ def _fed(program: Program, step: Step, given: Mapping[str, np.ndarray]) -> dict[
         if tensor not in given:
             return None
         affine = program.tensors[name].affine
-        fed[name] = (given[tensor] + affine.zero).astype(np.int64)
+        fed[name] = given[tensor].with_zero(affine.zero, affine.type.dtype)
     return fed
 
 
-def _agreement(program: Program, ours: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray]) -> np.ndarray:
+def _agreement(program: Program, ours: Mapping[str, Integers], given: Mapping[str, Integers]) -> np.ndarray:
     """Which images have the first largest value of every output in the same place."""
-    same = [
-        ours[name].reshape(len(ours[name]), -1).argmax(1) == given[name].reshape(len(given[name]), -1).argmax(1)
-        for name in program.outputs
-    ]
-    return np.logical_and.reduce(same)
+    return np.logical_and.reduce([_largest(ours[name]) == _largest(given[name]) for name in program.outputs])
+
+
+def _largest(integers: Integers) -> np.ndarray:
+    return integers.q.reshape(len(integers.q), -1).argmax(1)
 
 
 def _comparison(

@@ -14,15 +14,29 @@ from msgspec import Struct
 from intsim import onnx_io, targets
 from intsim.errors import IntsimError, unknown
 from intsim.lower import lower
-from intsim.program import Program, Result, outside
+from intsim.program import Program, Result
 from intsim.reference import Reference
 from intsim.target import Target
 
 Images = np.ndarray | Mapping[str, np.ndarray]
 Run = Callable[..., Result]
-Tensors = Callable[[Images, Mapping[str, np.ndarray], int], Mapping[str, np.ndarray]]
-"""From a batch of images, the integers in which they entered the Program (zero points taken off, outside layout, by
-input), and the first image's index, to q - zero point of the tensors, int32, outside layout."""
+
+
+class Integers(Struct, frozen=True, eq=False):
+    """A tensor's integers, channels first, and the zero point that they have."""
+
+    q: np.ndarray
+    zero: int
+
+    def with_zero(self, zero: int, dtype: np.dtype) -> np.ndarray:
+        """The same multiples of the scale, with another zero point."""
+        if zero == self.zero:
+            return self.q.astype(dtype, copy=False)
+        return (self.q.astype(np.int32) + np.int32(zero - self.zero)).astype(dtype)
+
+
+Tensors = Callable[[Images, Mapping[str, Integers], int], Mapping[str, Integers]]
+"""From a batch of images, the integers in which they enter the network, and the first image's index, to the tensors."""
 
 
 class Source(Struct, frozen=True, kw_only=True):
@@ -86,11 +100,10 @@ def _onnxruntime(program: Program, threads: int) -> Source:
     network = program.source
     run = ort.runner(onnx_io.qoperator_model(network, io="integer").SerializeToString(), threads=threads)
 
-    def tensors(images: Images, entered: Mapping[str, np.ndarray], first: int) -> Mapping[str, np.ndarray]:
+    def tensors(images: Images, entered: Mapping[str, Integers], first: int) -> Mapping[str, Integers]:
         affines = network.affines
-        feeds = {name: (q + affines[name].zero).astype(affines[name].type.dtype) for name, q in entered.items()}
-        found = run(feeds)
-        return {name: centred(q, affines[name].zero) for name, q in found.items() if name in affines}
+        found = run({n: e.with_zero(affines[n].zero, affines[n].type.dtype) for n, e in entered.items()})
+        return {name: Integers(q, affines[name].zero) for name, q in found.items() if name in affines}
 
     return Source(reference=ort.describe(), tensors=tensors)
 
@@ -107,16 +120,20 @@ def _program(other: Program, program: Program, run: Run) -> Source:
             "comes from another quantized network", where=other.name, mend="lower the same one for both machines"
         )
 
-    def tensors(images: Images, entered: Mapping[str, np.ndarray], first: int) -> Mapping[str, np.ndarray]:
+    def tensors(images: Images, entered: Mapping[str, Integers], first: int) -> Mapping[str, Integers]:
         traced = run(other, images, trace=("*",)).traced
-        return {n: centred(q, other.tensors[n].affine.zero) for n, q in traced.items() if n in theirs.graph.shapes}
+        return {
+            name: Integers(q, other.tensors[name].affine.zero)
+            for name, q in traced.items()
+            if name in theirs.graph.shapes
+        }
 
     return Source(reference=Reference(name=" + ".join(other.targets), version=intsim.__version__), tensors=tensors)
 
 
 def _dump(path: Path, program: Program, images: int) -> Source:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = dict(file)
     except FileNotFoundError:
         raise IntsimError("does not exist", where=str(path)) from None
@@ -124,9 +141,9 @@ def _dump(path: Path, program: Program, images: int) -> Source:
         raise IntsimError("is no .npz of integers, or a damaged one", where=str(path)) from None
     read = _checked(arrays, program, images, str(path))
 
-    def tensors(batch: Images, entered: Mapping[str, np.ndarray], first: int) -> Mapping[str, np.ndarray]:
-        count = len(next(iter(entered.values())))
-        return {name: _centred_dump(q[first : first + count], name, program) for name, q in read.items()}
+    def tensors(batch: Images, entered: Mapping[str, Integers], first: int) -> Mapping[str, Integers]:
+        count = len(next(iter(entered.values())).q)
+        return {name: _stated(q[first : first + count], name, program, str(path)) for name, q in read.items()}
 
     return Source(reference=Reference(name=path.name), tensors=tensors, names=frozenset(read))
 
@@ -134,23 +151,18 @@ def _dump(path: Path, program: Program, images: int) -> Source:
 def _function(function: Callable[..., Any], program: Program) -> Source:
     called = f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', type(function).__name__)}"
 
-    def tensors(images: Images, entered: Mapping[str, np.ndarray], first: int) -> Mapping[str, np.ndarray]:
+    def tensors(images: Images, entered: Mapping[str, Integers], first: int) -> Mapping[str, Integers]:
         found = function(images)
         if not isinstance(found, Mapping):
             raise IntsimError(f"gave {type(found).__name__}", where=called, mend="give {tensor name: integers}")
-        count = len(next(iter(entered.values())))
+        count = len(next(iter(entered.values())).q)
         read = _checked(found, program, count, called)
-        return {name: _centred_dump(q, name, program) for name, q in read.items()}
+        return {name: _stated(q, name, program, called) for name, q in read.items()}
 
     return Source(reference=Reference(name=called), tensors=tensors)
 
 
 # ---- integers that somebody else gives ------------------------------------------------------------------------
-
-
-def centred(q: np.ndarray, zero: int) -> np.ndarray:
-    """q - zero point, which is the same for both signs of a type."""
-    return q.astype(np.int32) - np.int32(zero)
 
 
 def _checked(arrays: Mapping[str, Any], program: Program, images: int, where: str) -> dict[str, np.ndarray]:
@@ -180,17 +192,11 @@ def _unknown(name: str, known: Iterable[str], where: str) -> IntsimError:
     return IntsimError(error.what, where=where, mend=error.mend)
 
 
-def _centred_dump(q: np.ndarray, name: str, program: Program) -> np.ndarray:
-    """q - zero point; the array's sign says whether its integers are the machine's or the quantized network's own."""
+def _stated(q: np.ndarray, name: str, program: Program, where: str) -> Integers:
+    """The array's type says whether its integers have the machine's sign or the quantized network's own."""
     own, network = program.tensors[name].affine, program.source.affines[name]
-    chosen = network if own.type.signed != network.type.signed and _sign(q, network.type.signed) else own
-    return centred(q, chosen.zero)
-
-
-def _sign(q: np.ndarray, signed: bool) -> bool:
-    return q.dtype.itemsize == 1 and (q.dtype.kind == "i") == signed
-
-
-def entered_centred(program: Program, entered: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The inputs' q - zero point in the outside layout."""
-    return {name: outside(centred(q, program.inputs[name].affine.zero)) for name, q in entered.items()}
+    chosen = network if q.dtype == network.type.dtype != own.type.dtype else own
+    low, high = int(q.min()), int(q.max())
+    if not chosen.type.low <= low <= high <= chosen.type.high:
+        raise IntsimError(f"holds {low} to {high}, outside {chosen.type}", where=f"{where}, {name}")
+    return Integers(q, chosen.zero)

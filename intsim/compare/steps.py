@@ -5,12 +5,12 @@ from intsim.program import Door, Program, Step, Tensor
 
 
 def one_step(program: Program, step: Step) -> Program:
-    """The Program that runs this step alone; its inputs take integers of the step's own types."""
+    """The Program that runs this step alone, on integers of its own types; what it gives is to be traced."""
     tensors = {name: program.tensors[name] for name in (*step.inputs, *step.outputs)}
     return Program(
         name=f"{program.name}: {step.name}",
         inputs={name: _door(name, tensors[name]) for name in dict.fromkeys(step.inputs)},
-        outputs={name: _door(name, tensors[name]) for name in step.outputs},
+        outputs={},  # a door would turn all these integers into floats
         tensors=tensors,
         steps=(step,),
         targets={step.target: program.targets[step.target]},

@@ -104,8 +104,8 @@ def evaluated(
     `network`: the float network in torch that is attacked (`intsim.attack.twin`). `strengths`: radii in steps of
     1/255. One set of images is held at a time.
     """
-    sets = len(planned(attacks, strengths))
-    total, crafted, asked = len(x) * (sets + (sets + 1) * len(panel)), 0, 0
+    plan = planned(attacks, strengths)
+    total, crafted, asked = len(x) * (len(plan) + (len(plan) + 1) * len(panel)), 0, 0
 
     def crafting(name: str, done: int) -> None:
         nonlocal crafted
@@ -132,7 +132,7 @@ def evaluated(
     return Evaluation(
         rows=tuple(rows),
         curves=tuple(lines),
-        attacks=tuple(attacks),
+        attacks=tuple({attack.name: attack for attack, _ in plan}.values()),
         n=len(x),
         classes=len(rows[0].predicted),
         seed=seed,

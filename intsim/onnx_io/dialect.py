@@ -11,6 +11,7 @@ from intsim.quantized import QuantizedGraph
 
 _READERS = {qdq.DIALECT: qdq.quantized_of, qoperator.DIALECT: qoperator_read.quantized_of}
 _INTEGER = {"ConvInteger", "DynamicQuantizeLinear", "MatMulInteger", "QLinearConv", "QLinearMatMul"}
+_MICROSOFT = ("DynamicQuantize", "MatMulInteger", "MatMulNBits", "QAttention", "QEmbed", "QGemm", "QMoE")
 _QUANTIZED = {"DequantizeLinear", "QuantizeLinear", *_INTEGER}
 
 
@@ -27,7 +28,7 @@ def _is_quantized(op: str) -> bool:
     domain, _, name = op.rpartition(".")
     if domain.startswith(("qonnx", "onnx.brevitas", "finn")):
         return name in ("Quant", "IntQuant", "BipolarQuant", "Trunc", "MultiThreshold")
-    return name in _QUANTIZED or (domain == "com.microsoft" and name.startswith(("QLinear", "QGemm", "QAttention")))
+    return name in _QUANTIZED or (domain == "com.microsoft" and name.startswith(("QLinear", *_MICROSOFT)))
 
 
 def read_quantized(path: Path | str) -> QuantizedGraph:

@@ -81,22 +81,30 @@ def element(type_: IntType) -> int:
     return int(TensorProto.DataType.Value(f"{'' if type_.signed else 'U'}INT{type_.bits}"))
 
 
-def container(type_: IntType, where: str, *, constant: bool, reader: Reader = "onnx") -> IntType:
+def container(type_: IntType, where: str, *, constant: np.ndarray | None = None, reader: Reader = "onnx") -> IntType:
     """ONNX's type for integers of `type_`: the type itself, or the next of at least 8 bits.
 
-    A constant's values are in their range as they are, so a constant may lie in a type of its own width even if its
-    range is narrow. Raises IntsimError where none is wide enough.
+    The values of a `constant` are in their range as they are, so it may lie in a type of its own width even if its
+    range is narrow, and, wider than 16 bits, in 32. Raises IntsimError where no type is wide enough.
     """
-    shortest = {"onnx": 1, "onnxruntime": 4 if constant else 8}[reader]
+    shortest = {"onnx": 1, "onnxruntime": 8 if constant is None else 4}[reader]
     widths = [bits for bits in _OPSETS if bits >= shortest]
-    if type_.bits in widths and (constant or not type_.narrow_range):
+    if type_.bits in widths and (constant is not None or not type_.narrow_range):
         return IntType(type_.bits, type_.signed)
-    if constant and type_.signed and 16 < type_.bits <= 32:
-        return IntType(32)
+    if constant is not None and type_.bits > 16:
+        return word(constant, where)
     wide = [bits for bits in widths if bits >= max(type_.bits, 8)]
     if not wide:
         raise IntsimError(f"is {type_}", where=where, mend=f"this format holds {max(widths)} bits")
     return IntType(min(wide), type_.signed)
+
+
+def word(values: np.ndarray, where: str) -> IntType:
+    """Signed 32 bits, ONNX's type of a bias. Raises IntsimError where they are too few."""
+    reach = int(np.abs(values.astype(np.int64)).max(initial=0))
+    if reach >= 1 << 31:
+        raise IntsimError(f"reaches {reach}", where=where, mend="this format holds a bias of 32 bits")
+    return IntType(32)
 
 
 def opset(containers: Sequence[IntType]) -> int:

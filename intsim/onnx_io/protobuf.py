@@ -230,8 +230,8 @@ def inlined(model: ModelProto) -> ModelProto:
             name = next(f[1] for f in calls if f not in sizes)
             raise IntsimError("calls itself, or a function that does", where=f'function "{name}"')
         sizes |= {f: min(_MANY, sum(sizes.get(call, 1) for call in calls[f])) for f in ready}
-    if sum(sizes.get((n.domain, n.op_type, n.overload), 1) for n in _nodes(model.graph.node)) > _MANY:
-        raise IntsimError(f"its functions unfold into more than {_MANY} nodes")
+    if sum(sizes.get((n.domain, n.op_type, n.overload), 1) for n in _nodes(model.graph.node)) >= _MANY:
+        raise IntsimError(f"its functions unfold into {_MANY} nodes or more")
     try:
         return inliner.inline_local_functions(model)
     except Exception as error:

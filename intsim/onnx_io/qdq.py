@@ -32,7 +32,7 @@ def qdq_model(quantized: QuantizedGraph, *, reader: Reader = "onnxruntime") -> M
     """The QDQ model. Float tensors have the network's names; the integers of tensor T are called T:quantized."""
     graph, affines = quantized.graph, quantized.affines
     held = {
-        name: container(affine.type, name, constant=name in graph.constants, reader=reader)
+        name: container(affine.type, name, constant=graph.constants.get(name), reader=reader)
         for name, affine in affines.items()
         if name in graph.constants or name in graph.shapes
     }

@@ -12,7 +12,7 @@ from intsim.files import write_atomically
 from intsim.graph import Attribute, Node
 from intsim.integers import Affine, IntType
 from intsim.onnx_io import spelling
-from intsim.onnx_io.draft import Draft, affine_tensors, element
+from intsim.onnx_io.draft import Draft, affine_tensors, element, word
 from intsim.onnx_io.spelling import ints, number
 from intsim.quantized import QuantizedGraph
 from intsim.quantized import quantized as integers_of
@@ -66,11 +66,11 @@ def qoperator_model(quantized: QuantizedGraph, *, io: Literal["float", "integer"
 def _container(quantized: QuantizedGraph, name: str) -> IntType:
     type_ = quantized.affines[name].type
     bias = any(name in node.inputs[2:] for node in quantized.graph.nodes if node.op in ("Conv", "Gemm"))
-    if type_.bits <= 8 and not bias:
-        return IntType(8, type_.signed)
-    if bias and type_.signed and type_.bits <= 32:
-        return IntType(32)
-    raise IntsimError(f"is {type_}, this format holds 8 bits and a bias of s32", where=name, mend="write QDQ instead")
+    if bias:
+        return word(quantized.graph.constants[name], name)
+    if type_.bits > 8:
+        raise IntsimError(f"is {type_}, and this format holds 8 bits", where=name, mend="write QDQ instead")
+    return IntType(8, type_.signed)
 
 
 def _numbers(draft: Draft, quantized: QuantizedGraph, name: str) -> tuple[str, str]:

@@ -51,6 +51,16 @@ def _schema(node: NodeProto, opsets: dict[str, int]) -> onnx.defs.OpSchema | Non
     return None if schema.deprecated or node.domain not in ("", "ai.onnx") else schema
 
 
+def _torchs_ceil(node: NodeProto, opsets: dict[str, int]) -> dict[str, int]:
+    """The opset by whose rules the node's output has its size.
+
+    Before opset 22 ONNX counts windows of ceil_mode that begin beyond the map. torch, which writes such files, and
+    onnxruntime, which runs them, never did, and since opset 22 ONNX does not either.
+    """
+    pools = node.op_type in ("MaxPool", "AveragePool")
+    return {**opsets, "": max(22, opsets[""])} if pools else opsets
+
+
 def _invalid(node: NodeProto, why: str) -> IntsimError:
     mend = "the file is damaged: export it again, or ask onnx.checker"
     return IntsimError(f"is no valid {operator(node)} ({why})", where=node.name, mend=mend)
@@ -87,7 +97,7 @@ def walk(
     types |= {name: _with_batch(type_, batch) for name, type_ in inputs.items()}
     lenient = own_batch is not None and own_batch != batch
     for node in nodes:
-        schema = _schema(node, opsets)
+        schema = _schema(node, _torchs_ceil(node, opsets))
         if schema is None or any(name not in types for name in reads(node)):
             continue
         own = {name: known[name] for name in node.input if name in known}

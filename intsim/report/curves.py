@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from intsim.report.chart import GRID, INK, NULL, QUIET, figure, label_ends, svg
 
-WIDTH, HEIGHT = 400.0, 300.0
+WIDTH, HEIGHT = 385.0, 290.0
 
 
 class Curve(Struct, frozen=True, kw_only=True):

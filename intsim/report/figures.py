@@ -32,6 +32,7 @@ class Figure(Struct, frozen=True, kw_only=True):
 
 
 MOST_LINES = 6
+MODES = {"wrap": "an overflow wraps", "saturate": "an overflow saturates"}
 
 
 def strengths(found: Results) -> list[Figure]:
@@ -85,7 +86,7 @@ def attack_lines(found: Results, attack: str) -> tuple[list[Curve], list[Mark], 
             )
             told.append(f"{name} crosses float at {words.crossing_text(crossing)}.")
         elif crossing is not None:
-            told.append(f"{name} touches float near {255 * crossing.at:.1f}/255, which chance explains.")
+            told.append(f"{name} passes float near {255 * crossing.at:.1f}/255 no more surely than by chance.")
     return lines, marks, told
 
 
@@ -96,8 +97,8 @@ def _compared(found: Results) -> list[tuple[tuple[str, str], str, str]]:
             ((w.network, w.target), f"{w.bits} bits", colour) for w, colour in zip(found.widths, ORDERED, strict=False)
         ]
     pairs = judges(found)[:MOST_LINES]
-    names = colours([words.judge_name(*pair) for pair in pairs])
-    return [(pair, name, colour) for pair, (name, colour) in zip(pairs, names.items(), strict=True)]
+    names = words.short_names(pairs)
+    return [(pair, names[pair], colour) for pair, colour in zip(pairs, COLOURS, strict=False)]
 
 
 def _curve(name: str, rows: Sequence[Row], colour: str, *, style: str = "-", marker: str = "o") -> Curve:
@@ -130,6 +131,8 @@ def _difference(found: Results, width: Width, colour: str, attack: str) -> Figur
     nulls = rows_of(found, width.network, NULL, attack)
     gone = words.broken(rows)
     lines = [_apart("float null", nulls, NULL_COLOUR)] if nulls else []
+    if behind := rows_of(found, width.network, width.door, attack) if width.door else []:
+        lines.append(_apart("float, same input", behind, FLOAT_COLOUR, style=":"))
     lines.append(_apart(f"{width.bits} bits", rows, QUIET if gone else colour, style="--" if gone else "-"))
     crossing = getattr(curve_of(found, width.network, width.target, attack), "crossing", None)
     marks = []
@@ -165,11 +168,12 @@ def machines(found: Results) -> list[Figure]:
     pairs = judges(found)
     shown = {(width.network, width.target) for width in found.widths[1:]}
     pairs = [pair for pair in pairs if pair not in shown]
-    hues = colours([words.judge_name(*pair) for pair in pairs])
+    names = words.short_names(pairs)
+    hues = colours(list(names.values()))
     made = []
     for attack in searching(found):
         eps = words.telling(found, attack)
-        lines = [dot for pair in pairs if (dot := _dot(found, pair, attack, eps, hues)) is not None]
+        lines = [dot for pair in pairs if (dot := _dot(found, pair, attack, eps, names[pair], hues)) is not None]
         if lines:
             title = words.set_name(found, attack, eps)
             picture = curves.dots(
@@ -184,12 +188,11 @@ def machines(found: Results) -> list[Figure]:
     return made
 
 
-def _dot(found: Results, pair: tuple[str, str], attack: str, eps: float, hues: dict[str, str]) -> Dot | None:
+def _dot(found: Results, pair: tuple[str, str], attack: str, eps: float, name: str, hues: dict[str, str]) -> Dot | None:
     row, null = row_of(found, *pair, attack, eps), row_of(found, pair[0], NULL, attack, eps)
     if row is None:
         return None
     own, beside = row.paired[FLOAT], None if null is None else null.paired[FLOAT]
-    name = words.judge_name(*pair)
     return Dot(
         name=name,
         value=100 * own.difference,
@@ -218,7 +221,11 @@ def ladder(found: Results) -> list[Figure]:
                 line = _curve(name, rows, colour)
                 lines.append(Curve(**{**{f: getattr(line, f) for f in line.__struct_fields__}, "x": places}))
         picture = curves.ladder(
-            lines, widths, name=f"ladder-{mode}", title=mode, alt=f"accuracy against accumulator width, {mode}"
+            lines,
+            widths,
+            name=f"ladder-{mode}",
+            title=MODES.get(mode, mode),
+            alt=f"accuracy against accumulator width, {mode}",
         )
         made.append(Figure(svg=picture, caption=""))
     return made
@@ -235,7 +242,7 @@ def overflows(found: Results) -> list[Figure]:
         sets = list(dict.fromkeys((count.attack, count.eps_steps) for count in of))
         shares = [
             (
-                CLEAN if attack == CLEAN else f"{attack} {words.strength(eps)}",
+                words.set_name(found, attack, eps),
                 colour,
                 [_share(of, n, attack, eps) for n in names],
             )

@@ -7,7 +7,7 @@ from typing import Any
 from intsim.attack.catalogue import Attack
 from intsim.errors import IntsimError
 from intsim.evaluate.records import Evaluation
-from intsim.report import figures, tables, words
+from intsim.report import chart, figures, sentences, tables, words
 from intsim.report.record import Results, results, searching
 
 
@@ -21,7 +21,7 @@ def render(found: Results | Evaluation | Mapping[str, Any]) -> str:
     attacks = searching(record)
     return _template().render(
         found=record,
-        headlines=words.headlines(record),
+        headlines=sentences.headlines(record),
         first_attack=words.attack_name(record, attacks[0]) if attacks else "",
         strengths=figures.strengths(record),
         differences=figures.differences(record),
@@ -35,6 +35,12 @@ def render(found: Results | Evaluation | Mapping[str, Any]) -> str:
         everything=tables.everything(record),
         made=_made(record),
     )
+
+
+def check() -> None:
+    """Nothing, if pages can be made. Raises IntsimError where matplotlib or jinja2 is not installed."""
+    with chart.figure(100, 100):
+        _template()
 
 
 def _template() -> Any:

@@ -14,11 +14,16 @@ FORMAT = 1
 
 
 class Width(Struct, frozen=True, kw_only=True):
-    """One bit width of the section on bit widths: weights and activations of `bits` on one target."""
+    """One bit width of the section on bit widths: weights and activations of `bits` on one target.
+
+    `door`: the target under which stands the float network behind the same coarse input, "" where that is no coarser
+    than the camera's.
+    """
 
     bits: int
     network: str
     target: str
+    door: str = ""
 
 
 class Rung(Struct, frozen=True, kw_only=True):
@@ -69,8 +74,7 @@ class Results(Struct, frozen=True, kw_only=True):
     """The fields of an `Evaluation`, and the sections of a page that may be there or not.
 
     `of`: what was attacked, in a few words. `command`: what repeats it. `class_names`: of the labels, in order.
-    `digests`: SHA-256 of the files and images that took part. `seconds`: how long the parts took; nothing else here
-    differs between two runs.
+    `digests`: SHA-256 of the files and images that took part.
     """
 
     rows: tuple[Row, ...]
@@ -92,7 +96,6 @@ class Results(Struct, frozen=True, kw_only=True):
     overflows: tuple[Counted, ...] = ()
     gallery: tuple[Example, ...] = ()
     digests: dict[str, str] = {}
-    seconds: dict[str, float] = {}
 
 
 def results(found: Results | Evaluation | Mapping[str, Any]) -> Results:
@@ -137,9 +140,10 @@ def float_network(found: Results) -> str:
 
 def judges(found: Results) -> list[tuple[str, str]]:
     """(network, target) of everything that ran in integers, in order, the ladder's accumulators left out."""
-    rungs = {(rung.network, rung.target) for rung in found.ladder}
+    others = {(rung.network, rung.target) for rung in found.ladder}
+    others |= {(width.network, width.door) for width in found.widths}
     pairs = dict.fromkeys((row.network, row.target) for row in found.rows if row.target not in (FLOAT, NULL))
-    return [pair for pair in pairs if pair not in rungs]
+    return [pair for pair in pairs if pair not in others]
 
 
 def curve_of(found: Results, network: str, target: str, attack: str) -> Curve | None:

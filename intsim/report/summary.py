@@ -10,7 +10,7 @@ from intsim.report.record import Results, results, searching
 
 
 def picture(found: Results | Evaluation | Mapping[str, Any], kind: str = "svg") -> bytes:
-    """Accuracy against strength under the first attack and the last, side by side, as the bytes of an "svg" or "png"."""
+    """Accuracy against strength under the first and the last attack, side by side: the bytes of an "svg" or "png"."""
     record = results(found)
     attacks = list(dict.fromkeys([*searching(record)[:1], *searching(record)[-1:]]))
     with chart.figure(420 * len(attacks), 300, 1, len(attacks)) as (made, axes):

@@ -32,10 +32,10 @@ TRANSFER = (
     "its null",
     "transferred",
     "difference",
-    "right here only",
-    "right in float only",
+    "only here right",
+    "only float right",
     "McNemar p",
-    "p against null",
+    "p to its null",
     "tied",
 )
 
@@ -72,7 +72,7 @@ def _line(found: Results, row: Row) -> tuple[Cell, ...]:
     gone = clean is not None and words.broken([clean])
     one, rate = row.paired[FLOAT], row.transferred
     return (
-        Cell(text=words.judge_name(row.network, row.target), small="collapsed" if gone else ""),
+        Cell(text=row.target, small=row.network + (", collapsed" if gone else "")),
         Cell(text=words.percent(row), small=words.interval(row)),
         Cell(text="–") if null is None else Cell(text=words.percent(null), small=words.interval(null)),
         Cell(text="–")
@@ -91,7 +91,7 @@ def _tied(row: Row) -> Cell:
     if not row.tied:
         return Cell(text="0")
     low, high = 100 * row.correct_ties_wrong / row.n, 100 * row.correct_ties_right / row.n
-    return Cell(text=str(row.tied), small=f"{low:.1f} to {high:.1f} %")
+    return Cell(text=str(row.tied), small=f"{low:.1f}–{high:.1f}")
 
 
 EVERY = (
@@ -141,25 +141,24 @@ def _all_of(row: Row) -> tuple[str, ...]:
     )
 
 
-def counts(found: Results) -> list[Table]:
-    """For every accumulator that was counted: overflows layer by layer, on each set of images."""
-    made = []
-    for target in dict.fromkeys(count.target for count in found.overflows):
-        rows = [
-            (
-                Cell(text=count.layer),
-                Cell(text=words.set_name(found, count.attack, count.eps_steps)),
-                Cell(text=f"{count.outputs:,}", small=_share(count.outputs, count.of_outputs)),
-                Cell(text=f"{count.of_outputs:,}"),
-                Cell(text=f"{count.adds:,}", small=_share(count.adds, count.of_adds)),
-                Cell(text=f"{count.persistent:,}", small=_share(count.persistent, count.of_outputs)),
-            )
-            for count in found.overflows
-            if count.target == target
-        ]
-        columns = ("layer", "images", "sums that overflow", "of", "additions that overflow", "sums that do not fit")
-        made.append(Table(title=target, columns=columns, rows=tuple(rows)))
-    return made
+COUNTS = ("machine", "layer", "images", "sums that overflow", "of", "additions that overflow", "sums that do not fit")
+
+
+def counts(found: Results) -> Table | None:
+    """Overflows on every accumulator that was counted, layer by layer, on each set of images; None: none counted."""
+    rows = [
+        (
+            Cell(text=count.target),
+            Cell(text=count.layer),
+            Cell(text=words.set_name(found, count.attack, count.eps_steps)),
+            Cell(text=f"{count.outputs:,}", small=_share(count.outputs, count.of_outputs)),
+            Cell(text=f"{count.of_outputs:,}"),
+            Cell(text=f"{count.adds:,}", small=_share(count.adds, count.of_adds)),
+            Cell(text=f"{count.persistent:,}", small=_share(count.persistent, count.of_outputs)),
+        )
+        for count in found.overflows
+    ]
+    return Table(title=f"All {len(rows)} counts", columns=COUNTS, rows=tuple(rows)) if rows else None
 
 
 def _share(count: int, of: int) -> str:

@@ -1,8 +1,49 @@
-"""Sums of products whose order is free: nothing overflows, or everything wraps, so that they may be summed at will."""
+"""Sums of products whose order is free: nothing overflows, or everything wraps, so that they may be summed at will.
+
+Here as everywhere in the kernels: an index counts from 0 into a slice. Were it `start + i`, it might be negative for
+all that the compiler knows, and Python's rule for negative indices would keep the loop from becoming vectors.
+"""
 
 import numpy as np
 
 from intsim_kernels.compiled import kernel
+
+
+@kernel
+def two_rows(patch, weights, begin, end, sums):
+    """sums[i, o] = sum over k in begin..end of patch[i, k] * weights[o, k], i in 0, 1; int16 operands, int32 sums.
+
+    Two rows by four outputs at a time: eight sums, whose products of pairs become one instruction where the CPU has it.
+    This loop is a function of its own, and free of branches, because only then it becomes vectors.
+    """
+    p, q = patch[0, begin:end], patch[1, begin:end]
+    for o in range(0, len(weights), 4):
+        v0, v1 = weights[o, begin:end], weights[o + 1, begin:end]
+        v2, v3 = weights[o + 2, begin:end], weights[o + 3, begin:end]
+        a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = np.int32(0)
+        for k in range(end - begin):
+            a, b = np.int32(p[k]), np.int32(q[k])
+            w0, w1, w2, w3 = np.int32(v0[k]), np.int32(v1[k]), np.int32(v2[k]), np.int32(v3[k])
+            a0 = np.int32(a0 + np.int32(a * w0))
+            a1 = np.int32(a1 + np.int32(a * w1))
+            a2 = np.int32(a2 + np.int32(a * w2))
+            a3 = np.int32(a3 + np.int32(a * w3))
+            b0 = np.int32(b0 + np.int32(b * w0))
+            b1 = np.int32(b1 + np.int32(b * w1))
+            b2 = np.int32(b2 + np.int32(b * w2))
+            b3 = np.int32(b3 + np.int32(b * w3))
+        sums[0, o], sums[0, o + 1], sums[0, o + 2], sums[0, o + 3] = a0, a1, a2, a3
+        sums[1, o], sums[1, o + 1], sums[1, o + 2], sums[1, o + 3] = b0, b1, b2, b3
+
+
+@kernel
+def gather(x, start, segments, length, patch):
+    """patch = the segments of `length` integers at start + segments[s] of x, one after the other."""
+    for s in range(len(segments)):
+        source = x[start + segments[s] : start + segments[s] + length]
+        goal = patch[s * length : (s + 1) * length]
+        for i in range(length):
+            goal[i] = source[i]
 
 
 @kernel
@@ -12,43 +53,21 @@ def dense(x, size, base, segments, length, weights, block, out):
     `x` int16, flat, `size` integers an image; the patch of place p starts at base[p] and consists of `segments`
     (offsets) of `length` integers each. `weights` int16 `[outputs + pad, k]`: k is padded with zeros to a multiple of
     16, and the outputs to a multiple of 4. `out` int32 or int64 `[n * places, outputs]`. Sums of `block` products
-    must fit int32; int32 `out` wraps.
+    must fit int32 where `out` is int64; int32 `out` wraps.
     """
     rows, outputs = out.shape
     places, depth = len(base), weights.shape[1]
     patch = np.zeros((2, depth), np.int16)
+    sums = np.empty((2, len(weights)), np.int32)
     for r in range(0, rows, 2):
         for half in range(2):
             row = min(r + half, rows - 1)
-            start = row // places * size + base[row % places]
-            for s in range(len(segments)):
-                for i in range(length):
-                    patch[half, s * length + i] = x[start + segments[s] + i]
-        for k0 in range(0, depth, block):
-            k1 = min(k0 + block, depth)
-            for o in range(0, outputs, 4):
-                # Two rows by four outputs: eight sums, whose products of int16 pairs become one instruction.
-                a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = np.int32(0)
-                for k in range(k0, k1):
-                    a, b = np.int32(patch[0, k]), np.int32(patch[1, k])
-                    w0, w1 = np.int32(weights[o, k]), np.int32(weights[o + 1, k])
-                    w2, w3 = np.int32(weights[o + 2, k]), np.int32(weights[o + 3, k])
-                    a0 = np.int32(a0 + np.int32(a * w0))
-                    a1 = np.int32(a1 + np.int32(a * w1))
-                    a2 = np.int32(a2 + np.int32(a * w2))
-                    a3 = np.int32(a3 + np.int32(a * w3))
-                    b0 = np.int32(b0 + np.int32(b * w0))
-                    b1 = np.int32(b1 + np.int32(b * w1))
-                    b2 = np.int32(b2 + np.int32(b * w2))
-                    b3 = np.int32(b3 + np.int32(b * w3))
-                for half in range(min(2, rows - r)):
-                    out[r + half, o] += b0 if half else a0
-                    if o + 1 < outputs:
-                        out[r + half, o + 1] += b1 if half else a1
-                    if o + 2 < outputs:
-                        out[r + half, o + 2] += b2 if half else a2
-                    if o + 3 < outputs:
-                        out[r + half, o + 3] += b3 if half else a3
+            gather(x, row // places * size + base[row % places], segments, length, patch[half])
+        for begin in range(0, depth, block):
+            two_rows(patch, weights, begin, min(begin + block, depth), sums)
+            for half in range(min(2, rows - r)):
+                for o in range(outputs):
+                    out[r + half, o] += sums[half, o]
 
 
 @kernel
@@ -68,8 +87,9 @@ def grouped(x, size, base, taps, stride, lane, weights, out):
             for k in range(depth):
                 i = start + taps[k] + g * stride
                 if lane:
+                    source = x[i : i + outputs]
                     for o in range(outputs):
-                        sums[o] += sums.dtype.type(x[i + o]) * weights[g, k, o]
+                        sums[o] += sums.dtype.type(source[o]) * weights[g, k, o]
                 else:
                     v = sums.dtype.type(x[i])
                     for o in range(outputs):

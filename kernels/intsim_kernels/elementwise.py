@@ -20,7 +20,7 @@ def multiply_add(x, m, addend):
     back = s - p
     e = (p - (s - back)) + (a - back)
     if e != 0:
-        bits = s.view(np.int64)
+        bits = np.float64(s).view(np.int64)
         if bits & 1 == 0:
             bits += 1 if (e > 0) == (s > 0) else -1
         s = np.int64(bits).view(np.float64)

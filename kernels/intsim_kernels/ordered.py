@@ -28,12 +28,13 @@ def clamped(x, size, base, taps, stride, lane, weights, tile, inner_low, inner_h
     rows, places = len(out), len(base)
     groups, depth, outputs = weights.shape
     part = np.empty(outputs, np.int32)
+    each = tile == 1 and inner_low == -(1 << 31) and inner_high == (1 << 31) - 1
     for r in range(rows):
         start = r // places * size + base[r % places]
         for g in range(groups):
             sums, w, i = out[r, g * outputs : (g + 1) * outputs], weights[g], start + g * stride
             k = 0
-            if tile == 1 and not lane:
+            if each and not lane:
                 while k + 4 <= depth:
                     a, b = np.int32(x[i + taps[k]]), np.int32(x[i + taps[k + 1]])
                     c, d = np.int32(x[i + taps[k + 2]]), np.int32(x[i + taps[k + 3]])
@@ -60,8 +61,9 @@ def clamped(x, size, base, taps, stride, lane, weights, tile, inner_low, inner_h
                 while k < end:
                     j = i + taps[k]
                     if lane:
+                        source = x[j : j + outputs]
                         for o in range(outputs):
-                            part[o] = clip32(part[o] + np.int32(x[j + o] * w[k, o]), inner_low, inner_high)
+                            part[o] = clip32(part[o] + np.int32(source[o] * w[k, o]), inner_low, inner_high)
                     else:
                         v = np.int32(x[j])
                         for o in range(outputs):

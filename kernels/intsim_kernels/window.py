@@ -12,8 +12,9 @@ def lanes(x, zero, top, left, out):
     images, height, width = x.shape
     for n in range(images):
         for h in range(height):
+            goal = out[n, top + h, left : left + width]
             for i in range(width):
-                out[n, top + h, left + i] = x[n, h, i] - zero
+                goal[i] = x[n, h, i] - zero
 
 
 @kernel
@@ -23,12 +24,12 @@ def largest(x, base, taps, out):
     for n in range(images):
         for p in range(places):
             i = base[p] + taps[0]
-            for c in range(channels):
-                out[n, p, c] = x[n, i + c]
+            out[n, p, :] = x[n, i : i + channels]
             for t in range(1, len(taps)):
                 i = base[p] + taps[t]
+                source = x[n, i : i + channels]
                 for c in range(channels):
-                    out[n, p, c] = max(out[n, p, c], x[n, i + c])
+                    out[n, p, c] = max(out[n, p, c], source[c])
 
 
 @kernel
@@ -37,12 +38,12 @@ def total(x, base, taps, out):
     images, places, channels = out.shape
     for n in range(images):
         for p in range(places):
-            for c in range(channels):
-                out[n, p, c] = 0
+            out[n, p, :] = 0
             for t in range(len(taps)):
                 i = base[p] + taps[t]
+                source = x[n, i : i + channels]
                 for c in range(channels):
-                    out[n, p, c] += x[n, i + c]
+                    out[n, p, c] += source[c]
 
 
 @kernel
@@ -55,12 +56,12 @@ def float32_average(x, base, taps, count, sx, sy, zero, low, high, out):
     s = np.empty(channels, np.float32)
     for n in range(images):
         for p in range(places):
-            for c in range(channels):
-                s[c] = 0
+            s[:] = 0
             for t in range(len(taps)):
                 i = base[p] + taps[t]
+                source = x[n, i : i + channels]
                 for c in range(channels):
-                    s[c] += sx * np.float32(x[n, i + c])
+                    s[c] += sx * np.float32(source[c])
             for c in range(channels):
                 y = float_rounded(s[c] / np.float32(count[p]) / sy + zero, 8)
                 out[n, p, c] = min(max(y, low), high)

@@ -1,0 +1,117 @@
+"""The options that name machines and change them, and the targets that they become."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from intsim.cli.options import Verb, with_options
+from intsim.errors import IntsimError
+from intsim.integers import Overflow
+from intsim.target import Target
+from intsim.targets import set_fields, target, with_accumulator
+
+OVERFLOWS = [mode.value for mode in Overflow]
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """A target, and the nodes that run on machines of their own: `build(target=, nodes=)`."""
+
+    target: Target
+    nodes: dict[str, Target] = {}
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line says about every target that it names; `settings`: (node or "", field, value)."""
+
+    accumulator: int | None = None
+    overflow: str | None = None
+    tile: int | None = None
+    settings: tuple[tuple[str, str, str], ...] = ()
+
+
+def with_changes(verb: Verb) -> Verb:
+    """--accumulator, --overflow, --tile, --set; the verb gets `change`."""
+
+    @functools.wraps(verb)
+    def wrapped(
+        accumulator: int | None, overflow: str | None, tile: int | None, settings: Sequence[str], **rest: Any
+    ) -> Any:
+        if accumulator is None and (overflow is not None or tile is not None):
+            raise IntsimError("says nothing without a width", where="--overflow, --tile", mend="add --accumulator N")
+        parsed = tuple(setting(text) for text in settings)
+        change = Change(accumulator=accumulator, overflow=overflow, tile=tile, settings=parsed)
+        return verb(change=change, **rest)
+
+    return with_options(
+        wrapped,
+        click.option("--accumulator", type=int, metavar="N", help="An accumulator of N bits, at every MAC."),
+        click.option("--overflow", type=click.Choice(OVERFLOWS), help="What that accumulator does (default: wrap)."),
+        click.option("--tile", type=int, metavar="K", help="Exact sums of K products before each add."),
+        click.option(
+            "--set",
+            "settings",
+            metavar="[NODE:]FIELD=VALUE",
+            multiple=True,
+            help="Change a field of the target, or of one node's own (NODE:target=NAME gives it another).",
+        ),
+    )
+
+
+def on_machines(verb: Verb) -> Verb:
+    """--target and everything that changes it; the verb gets `machines`, one a --target, and `strict`."""
+
+    @functools.wraps(verb)
+    def wrapped(targets: Sequence[str], change: Change, **rest: Any) -> Any:
+        return verb(machines=tuple(named(name, change) for name in targets), **rest)
+
+    return with_options(
+        with_changes(wrapped),
+        click.option(
+            "--target",
+            "targets",
+            metavar="NAME|FILE.toml|MODULE:NAME",
+            multiple=True,
+            help="The machine (see `intsim targets`).",
+        ),
+        click.option("--strict", is_flag=True, help="An overflow where the machine forbids one is an error."),
+    )
+
+
+def one(machines: Sequence[Machine]) -> Machine | None:
+    """The only machine that was named; None where none was."""
+    if len(machines) > 1:
+        raise IntsimError(f"{len(machines)} targets, this verb takes one", where="--target")
+    return machines[0] if machines else None
+
+
+def setting(text: str) -> tuple[str, str, str]:
+    """(node, field, value) of [NODE:]FIELD=VALUE; no node is ""."""
+    left, equals, value = text.partition("=")
+    node, _, field = left.rpartition(":")
+    if not equals or not field or not value:
+        raise IntsimError("is no change", where=f"--set {text}", mend="write FIELD=VALUE or NODE:FIELD=VALUE")
+    return node, field, value
+
+
+def named(name: str, change: Change) -> Machine:
+    """The machine called `name`, changed. A node's own starts from it, or from the target that the node is given."""
+    whole = {field: value for node, field, value in change.settings if not node}
+    if "target" in whole:
+        raise IntsimError("names no node", where=f"--set target={whole['target']}", mend="write NODE:target=NAME")
+    base = target(name)
+    if change.accumulator is not None:
+        base = with_accumulator(base, change.accumulator, Overflow(change.overflow or "wrap"), change.tile)
+    base = set_fields(base, whole)
+    own: dict[str, dict[str, str]] = {}
+    for node, field, value in change.settings:
+        if node:
+            own.setdefault(node, {})[field] = value
+    return Machine(target=base, nodes={node: _own(base, fields) for node, fields in own.items()})
+
+
+def _own(base: Target, fields: Mapping[str, str]) -> Target:
+    start = target(fields["target"]) if "target" in fields else base
+    return set_fields(start, {field: value for field, value in fields.items() if field != "target"})

@@ -1,0 +1,96 @@
+"""What an evaluation found, as tables for a terminal: accuracy and transfer by strength, accumulators, overflows."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from intsim.cli.console import Out, line, table
+
+if TYPE_CHECKING:
+    from intsim.evaluate import Row
+    from intsim.report import Results
+
+Judge = tuple[str, str]
+"""(network, target)."""
+
+Images = tuple[str, float]
+"""(attack, strength in steps of 1/255); ("clean", 0) for those that nobody attacked."""
+
+
+def show(out: Out, found: "Results") -> None:
+    """The tables of an evaluation and what may be said of it."""
+    if out.silent:
+        return
+    found_rows = {((row.network, row.target), (row.attack, row.eps_steps)): row for row in found.rows}
+    rungs = {(rung.network, rung.target): f"{rung.bits}-bit {rung.overflow}" for rung in found.ladder}
+    judges = [judge for judge in dict.fromkeys(judge for judge, _ in found_rows) if judge not in rungs]
+    sets = list(dict.fromkeys(images for _, images in found_rows))
+    for attack in dict.fromkeys(attack for attack, eps in sets if eps):
+        chosen = [("clean", 0.0), *sorted(images for images in sets if images[0] == attack)]
+        _accuracy(out, attack, judges, chosen, found_rows)
+    for attack in (attack.name for attack in found.attacks if attack.steps or attack.function):
+        chosen = sorted(images for images in sets if images[0] == attack)
+        _transfer(out, attack, judges, chosen, found_rows)
+    if rungs:
+        _ladder(out, rungs, sets, found_rows)
+    if found.overflows:
+        _overflows(out, found)
+    widest = max((row.high - row.low) / 2 for row in found.rows)
+    line(out, f"accuracy in percent of {found.n} images, 95 % intervals up to ±{100 * widest:.1f} points; * collapsed")
+    for sentence in found.verdict:
+        line(out, sentence)
+
+
+Rows = dict[tuple[Judge, Images], "Row"]
+
+
+def _accuracy(out: Out, attack: str, judges: Sequence[Judge], sets: Sequence[Images], rows: Rows) -> None:
+    columns = ("network", "target", *map(_name, sets))
+    cells = [(*judge, *(_percent(rows.get((judge, images))) for images in sets)) for judge in judges]
+    table(out, columns, cells, title=f"{attack}: right, %", right=columns[2:])
+
+
+def _transfer(out: Out, attack: str, judges: Sequence[Judge], sets: Sequence[Images], rows: Rows) -> None:
+    """Of the images that fool float, the share that fools the others."""
+    columns = ("network", "target", *map(_name, sets))
+    cells = [
+        (*judge, *(_rate(rows.get((judge, images))) for images in sets)) for judge in judges if judge[1] != "float"
+    ]
+    table(out, columns, cells, title=f"{attack}: of what fools float, fooled here, %", right=columns[2:])
+
+
+def _ladder(out: Out, rungs: dict[Judge, str], sets: Sequence[Images], rows: Rows) -> None:
+    chosen = [images for images in sets if any((judge, images) in rows for judge in rungs)]
+    columns = ("accumulator", *(_name(images, full=True) for images in chosen))
+    cells = [(name, *(_percent(rows.get((judge, images))) for images in chosen)) for judge, name in rungs.items()]
+    table(out, columns, cells, title="accumulators: right, %", right=columns[1:])
+
+
+def _overflows(out: Out, found: "Results") -> None:
+    """The share of sums that overflow, layer by layer; accumulators in which none does are left out."""
+    names = {(rung.network, rung.target): f"{rung.bits}-bit {rung.overflow}" for rung in found.ladder}
+    layers = list(dict.fromkeys(count.layer for count in found.overflows))
+    shares: dict[tuple[Judge, Images], dict[str, float]] = {}
+    for c in found.overflows:
+        if c.of_outputs:
+            shares.setdefault(((c.network, c.target), (c.attack, c.eps_steps)), {})[c.layer] = c.outputs / c.of_outputs
+    cells = [
+        (names.get(judge, judge[1]), _name(images, full=True), *(f"{100 * share.get(x, 0.0):.2f}" for x in layers))
+        for (judge, images), share in shares.items()
+        if any(share.values())
+    ]
+    columns = ("accumulator", "images", *layers)
+    table(out, columns, cells, title="sums that overflow, %", right=columns[2:])
+
+
+def _name(images: Images, *, full: bool = False) -> str:
+    attack, eps = images
+    return f"{attack + ' ' if full else ''}{eps:g}/255" if eps else attack
+
+
+def _percent(row: "Row | None") -> str | None:
+    return None if row is None else f"{100 * row.accuracy:.1f}{'*' if row.collapsed else ''}"
+
+
+def _rate(row: "Row | None") -> str | None:
+    rate = row.transferred if row else None
+    return f"{100 * rate.value:.0f}" if rate and rate.n else None
