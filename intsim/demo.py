@@ -122,7 +122,9 @@ def _results(size: Size, seed: int, run: Run, progress: Progress) -> Results:
     file, images = intsim_models.path("cnn"), intsim_models.images()
     x, y = images.x[: size.images], images.y[: size.images].astype(np.int64)
     progress("calibrating", 0, 100)
-    graph = replace(load(file), name="cnn")
+    graph = load(file)
+    assert isinstance(graph, Graph)
+    graph = replace(graph, name="cnn")
     networks = _networks(graph, images.x_calibration, size)
     panel = [float_judge(graph), *_panel(graph, networks, size, run, seed)]
     kept: dict[tuple[str, float], Images] = {}

@@ -61,7 +61,7 @@ def accumulator_bounds(program: Program) -> dict[str, Bounds]:
 
 
 def bounds(dot: Dot, low_x: int, high_x: int) -> Bounds:
-    """The bounds of one sum of products for inputs in low_x..high_x (22).
+    """The bounds of one sum of products for inputs in low_x..high_x.
 
     S- = sum of min(0, product), S+ = sum of max(0, product); a bias at the start shifts both, one at the end shifts the
     final value only. A machine that folds its zero points sums raw integers.
@@ -93,7 +93,7 @@ def width(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 
 def registers(dot: Dot, low_x: int, high_x: int) -> Registers:
-    """What each register of the accumulator meets for inputs in low_x..high_x, and what is proven (22)."""
+    """What each register of the accumulator meets for inputs in low_x..high_x, and what is proven."""
     items = _products(dot, low_x, high_x, centred=dot.mac.zero_point == "in_operand")
     unchanged = np.ones(len(dot.weight), bool)
     if dot.mac.product is not None:

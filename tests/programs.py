@@ -128,7 +128,7 @@ def any_requantize(rng: Rng) -> Any:
     match rng.integers(7):
         case 0 | 1:
             return FixedPoint(
-                bits=int(one_of(rng, 31, 31, 15, rng.integers(2, 40))),
+                bits=int(one_of(rng, 31, 31, 15, rng.integers(2, 63))),
                 first=one_of(rng, None, Rounding.HALF_UP, any_rounding(rng)),
                 rounding=any_rounding(rng),
                 register=int(one_of(rng, 32, 32, rng.integers(8, 65))),

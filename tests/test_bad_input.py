@@ -196,6 +196,16 @@ BAD: dict[str, Callable[[Path], Made]] = {
         ["run", str(quantized(f)), "--target", "ideal", "--input", str(images(f)), "--bits", "4"],
         ("quantized already",),
     ),
+    "a quantized model calibrated": lambda f: (
+        ["run", str(program(f)), "--input", str(images(f)), "--calibration", str(images(f))],
+        ("quantized already", "--calibration"),
+    ),
+    "pixels of a quantized model": lambda f: (
+        ["run", str(program(f)), "--input", str(images(f)), "--mean", "0.5"],
+        ("quantized already", "--mean"),
+    ),
+    "a std of zero": lambda f: (run(f, "--std", "0"), ("--std", "positive")),
+    "a mean that is no number": lambda f: (run(f, "--mean", "grey"), ("--mean", "grey")),
     # targets
     "no target": lambda f: (["run", str(network(f)), "--input", str(images(f))], ("--target", "intsim targets")),
     "an unknown target": lambda f: (run(f, target="cmsis_nn"), ('"cmsis_nn"', "did you mean cmsis_nn_s8")),
@@ -204,6 +214,10 @@ BAD: dict[str, Callable[[Path], Made]] = {
     "an unknown node": lambda f: (run(f, "--set", "conv_9:target=vta"), ("conv_9",)),
     "an unknown target for a node": lambda f: (run(f, "--set", "gemm_1:target=vtaa"), ('"vtaa"', "vta")),
     "a change that is none": lambda f: (run(f, "--set", "nonsense"), ("--set nonsense", "FIELD=VALUE")),
+    "a change of no machine": lambda f: (
+        ["run", str(program(f)), "--input", str(images(f)), "--accumulator", "16"],
+        ("--accumulator", "--target"),
+    ),
     "an accumulator too narrow": lambda f: (run(f, "--accumulator", 3), ("--accumulator", "4 to 64")),
     "an overflow without a width": lambda f: (run(f, "--overflow", "wrap"), ("--accumulator",)),
     "a TOML target that is not there": lambda f: (run(f, target=str(f / "no.toml")), ("no.toml",)),

@@ -11,14 +11,18 @@ import pytest
 from msgspec.structs import replace
 from nets import every_op
 from nets import images as random_images
+from sample_results import sample
 
 import intsim
 from intsim import archive, oracle
 from intsim.attack.catalogue import ATTACKS
 from intsim.cli import group, main, targets
+from intsim.cli.console import Out
+from intsim.cli.outcome import show
 from intsim.errors import IntsimError
 from intsim.lower import lower
 from intsim.program import Program
+from intsim.report import Results
 from intsim.targets import TARGETS
 
 ROOT = Path(__file__).parents[1]
@@ -283,7 +287,10 @@ def test_a_node_may_run_on_a_machine_of_its_own(tmp_path: Path, capsys: Capture)
 def test_the_border_to_a_machine_of_the_other_sign_is_a_step_of_its_own(tmp_path: Path, capsys: Capture) -> None:
     found = written(tmp_path, capsys, "--target", "litert_ref", "--set", "depthwise:scheme.activations.0.signed=false")
     steps = [(step.op, step.target == "litert_ref") for step in found.steps]
-    assert steps[2:5] == [("Offset", False), ("Conv", False), ("Offset", True)]
+    assert steps[2:6] == [("Offset", False), ("Conv", False), ("MaxPool", True), ("Offset", True)]
+    whole = archive.read(program(tmp_path))
+    x = random_images(3)
+    assert np.array_equal(oracle.run(found, x).integers["gemm_y"], oracle.run(whole, x).integers["gemm_y"])
 
 
 def test_field_by_field_a_machine_changes_everywhere_but_where_a_node_has_its_own(
@@ -449,6 +456,40 @@ def test_bench_gives_ratios_with_equal_bits_and_names_the_machine(capsys: Captur
         assert row["rounds"] >= 5
         same = row["ours"] == found["machine"]["onnxruntime_as"] and "int8" in row["peer"]
         assert row["equal"] is (True if same else None)
+
+
+def test_demo_hands_on_what_was_said_and_shows_every_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    told: list[object] = []
+
+    def run(out: str, *, quick: bool, seed: int, **rest: object) -> Results:
+        told.extend((out, quick, seed))
+        return sample()
+
+    monkeypatch.setattr("intsim.demo.run", run)
+    text = succeeded(capsys, "demo", "--quick", "--seed", 7, "--out", tmp_path / "there")
+    assert told == [str(tmp_path / "there"), True, 7]
+    for title in ("noise: right, %", "fgsm: right, %", "pgd: of what fools float", "accumulators: right, %"):
+        assert title in text
+    assert "sums that overflow, %" in text
+    for sentence in sample().verdict:
+        assert sentence in text
+    assert str(tmp_path / "there" / "report.html") in text
+
+
+def test_the_numbers_on_the_terminal_are_those_of_the_record(capsys: Capture) -> None:
+    found = sample()
+    show(Out(), found)
+    text = capsys.readouterr().out
+    fgsm = text.split("fgsm: right, %")[1].split("fgsm: of what")[0]
+    row = next(line.split() for line in fgsm.splitlines() if "cmsis_nn_s8" in line)
+    rates = {
+        r.eps_steps: 100 * r.accuracy for r in found.rows if r.target == "cmsis_nn_s8" and r.attack in ("clean", "fgsm")
+    }
+    expected = [rates[eps] for eps in sorted(rates)]
+    assert [float(value.rstrip("*")) for value in row[-len(expected) :]] == [round(value, 1) for value in expected]
+    assert "*" in next(line for line in fgsm.splitlines() if "net w2" in line and "ideal" in line)
 
 
 # ---- silence ---------------------------------------------------------------------------------------------------

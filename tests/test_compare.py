@@ -160,9 +160,13 @@ def test_borders_between_machines_are_no_layers_but_are_crossed() -> None:
 
 def test_a_program_of_another_network_is_refused() -> None:
     network = _network()
-    other = lower(everything(np.random.default_rng(5)), MACHINE)
-    with pytest.raises(IntsimError, match="comes from another quantized network: lower the same one"):
-        compare(lower(network, MACHINE), other, _images(network), run=oracle.run)
+    changed = network.graph.constants | {"weight_1": network.graph.constants["weight_1"] ^ 1}
+    for other in (
+        everything(np.random.default_rng(5)),
+        replace(network, graph=replace(network.graph, constants=changed)),
+    ):
+        with pytest.raises(IntsimError, match="comes from another quantized network: lower the same one"):
+            compare(lower(network, MACHINE), lower(other, MACHINE), _images(network), run=oracle.run)
 
 
 # ---- dumps and functions -------------------------------------------------------------------------------------

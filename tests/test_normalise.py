@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec.structs import replace
-from naive import RUN
-from onnx_text import difference, normalised, ops, saved
+from naive import RUN, run_graph
+from onnx_text import difference, normalised, ops, run_onnxruntime, saved
 
 from intsim.errors import IntsimError
 from intsim.graph import Graph, Node, Pixels
@@ -75,16 +75,35 @@ def test_transposes_that_undo_each_other_disappear(tmp_path: Path) -> None:
 
 
 def test_a_transpose_that_moves_only_ones_is_a_reshape(tmp_path: Path) -> None:
-    text = "net (float[n,6,5,1] x) => (float[n,1,6,5] y) { a = Transpose<perm = [0, 3, 1, 2]>(x)  y = Relu(a) }"
-    graph, _ = agree(saved(tmp_path, text), "Reshape", "Relu")
-    assert graph.nodes[0].attributes == {"shape": (1, 6, 5)}
+    text = """net (float[n,1,5,6] x) => (float[n,5,5,1] y) {
+        r = MaxPool<kernel_shape = [1, 2]>(x)  y = Transpose<perm = [0, 2, 3, 1]>(r) }"""
+    graph, _ = agree(saved(tmp_path, text), "MaxPool", "Reshape")
+    assert graph.nodes[1].attributes == {"shape": (5, 5, 1)}
+
+
+def test_a_network_with_channels_last_is_turned_to_channels_first(tmp_path: Path) -> None:
+    text = """net (float[n,8,9,3] x) => (float[n,5] y)
+        <random[4,3,3,3] w, float[3] m = {0.1, 0.2, 0.3}, random[4] k, random[168,5] v> {
+        s = Sub(x, m)  a = Transpose<perm = [0, 3, 1, 2]>(s)  c = Conv(a, w)
+        b = Transpose<perm = [0, 2, 3, 1]>(c)  d = Mul(b, k)  e = Relu(d)
+        f = Flatten(e)  y = MatMul(f, v) }"""
+    path = saved(tmp_path, text)
+    graph, notes = normalised(path)
+    assert ops(graph) == ["Conv", "Relu", "Flatten", "Gemm"]
+    assert graph.shapes["x"] == (3, 8, 9)
+    assert [note.split(":")[0] for note in notes] == ["transpose_1", "sub_0"]
+    images = np.random.default_rng(0).random((2, 8, 9, 3), dtype=np.float32)
+    inside = graph.pixels["x"].to_input(np.moveaxis(images, -1, 1) * 255)
+    (expected,) = run_onnxruntime(path, {"x": images})
+    np.testing.assert_allclose(run_graph(graph, inside)["y"], expected, rtol=CLOSE, atol=CLOSE)
 
 
 def test_a_transpose_that_moves_numbers_is_named(tmp_path: Path) -> None:
-    text = "net (float[n,2,3,4] x) => (float[n,4,2,3] y) { y = Transpose<perm = [0, 3, 1, 2]>(x) }"
+    text = """net (float[n,2,3,4] x) => (float[n,4,2,3] y) {
+        r = MaxPool<kernel_shape = [1, 2]>(x)  y = Transpose<perm = [0, 3, 1, 2]>(r) }"""
     graph, _ = normalise(read(saved(tmp_path, text)))
     ((name, op, reason),) = unsupported(graph, RUN)
-    assert (name, op) == ("transpose_0", "Transpose")
+    assert (name, op) == ("transpose_1", "Transpose")
     assert "(0, 3, 1, 2)" in reason
 
 
@@ -588,3 +607,56 @@ def test_a_chain_of_normalizations_and_arithmetic_is_computed_in_float64_and_rou
     assert [node.outputs for node in after.nodes] == [("y20",)]
     assert not graph.constants["w"].flags.writeable
     np.testing.assert_array_equal(graph.constants["w"], constants["w"])
+
+
+# ---- networks drawn at random ------------------------------------------------------------------------------
+
+MENU = [
+    "{y} = Relu({x})",
+    "{y} = Identity({x})",
+    "{y} = Clip({x}, zero, six)",
+    "{y} = Max({x}, low)",
+    "{y} = BatchNormalization({x}, g, b, m, v)",
+    "{y} = BatchNormalization({x}, m, g, b, v)",
+    "{y} = Mul({x}, k)",
+    "{y} = Div({x}, d)",
+    "{y} = Add(k, {x})",
+    "{y} = Sub({x}, k)",
+    "{y} = Conv<pads = [1, 1, 1, 1]>({x}, w, b)",
+    '{y} = Conv<group = 4, auto_pad = "SAME_UPPER">({x}, dw)',
+    "{y} = Conv<pads = [0, 0, 0, 0]>({x}, pw, b)",
+    "{p} = Pad({x}, around)  {y} = Conv({p}, w)",
+    "{p} = Pad({x}, around)  {y} = MaxPool<kernel_shape = [3, 3]>({p})",
+    "{p} = Pad({x}, around)  {y} = AveragePool<kernel_shape = [3, 3]>({p})",
+    "{y} = AveragePool<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>({x})",
+    '{y} = MaxPool<kernel_shape = [2, 2], auto_pad = "SAME_LOWER">({x})',
+    "{y} = Add({x}, {old})",
+    "{y} = Sum({x}, {old}, {old})",
+    "{y} = ConvTranspose<pads = [1, 1, 1, 1]>({x}, w)",
+    "{p} = Transpose<perm = [0, 2, 3, 1]>({x})  {q} = Relu({p})  {y} = Transpose<perm = [0, 3, 1, 2]>({q})",
+]
+
+
+def drawn(seed: int) -> str:
+    """A network of 12 lines from the menu, all maps 4 x 5 x 6, each reading the one before it or an older one."""
+    rng = np.random.default_rng(seed)
+    names, lines = ["x"], []
+    for index in range(12):
+        old = names[int(rng.integers(len(names)))]
+        x = names[-1] if rng.random() < 0.8 else old
+        line = MENU[int(rng.integers(len(MENU)))]
+        lines.append(line.format(x=x, old=old, y=f"a{index}", p=f"p{index}", q=f"q{index}"))
+        names.append(f"a{index}")
+    return f"""net (float[n,4,5,6] x) => (float[n,3] y, float[n,4,5,6] a11) <
+        random[4,4,3,3] w, random[4,1,3,3] dw, random[4,4,1,1] pw, random[3,4] last,
+        random[4] g, random[4] b, random[4] m, float[4] v = {{1, 0.5, 2, 1.5}},
+        random[4,1,1] k, float[1,4,1,1] d = {{1, -0.5, 2, 1.5}},
+        float zero = {{0}}, float six = {{6}}, float low = {{-0.5}}, int64[8] around = {{0, 0, 1, 1, 0, 0, 1, 1}}> {{
+        {" ".join(lines)}  mean = GlobalAveragePool(a11)  flat = Flatten(mean)  y = Gemm<transB = 1>(flat, last) }}"""
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_random_network_computes_what_onnxruntime_computes(tmp_path: Path, seed: int) -> None:
+    path = saved(tmp_path, drawn(seed))
+    graph, _ = normalised(path)
+    assert difference(graph, path, batch=2) < CLOSE

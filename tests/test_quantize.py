@@ -469,8 +469,8 @@ def pretended(network: QuantizedGraph, x: np.ndarray) -> np.ndarray:
 def test_the_networks_that_ship_keep_their_answers_at_eight_bits(name: str) -> None:
     graph, _ = normalise(read(path(name)))
     data = images()
-    seen = ranges(graph, data.x_calibration[:128], method="mse")
-    x = data.x[:100]
+    seen = ranges(graph, data.x_calibration[:64], method="mse")
+    x = data.x[:40]
     answers = real_outputs(graph, x).argmax(1)
     for asked in ({}, {"symmetric": True}, {"power_of_two": True}, {"method": "mse", "weight_method": "mse"}):
         assert (pretended(quantize(graph, seen, IDEAL, **asked), x).argmax(1) == answers).mean() >= 0.95, asked

@@ -44,7 +44,6 @@ def attack(
     settings: dict[str, Any],
     model: str,
     machines: Sequence[Machine],
-    strict: bool,
     attacks: tuple[str, ...],
     eps: str,
     examples: str,
@@ -69,8 +68,6 @@ def attack(
     from intsim.evaluate import evaluate
     from intsim.report import results
 
-    if strict:
-        raise IntsimError("counts overflows, which an attack does not", where="--strict", mend="use it with intsim run")
     data = sources.data(examples, limit=limit)
     with compiling(out), progress(out, "attacking") as advance:
         found = evaluate(

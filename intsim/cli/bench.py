@@ -10,7 +10,10 @@ from intsim.cli import options, sources
 from intsim.cli.console import Out, compiling, finish, line, progress, table
 from intsim.cli.quantize import quantized_model
 from intsim.graph import Graph, Pixels
+from intsim.integers import Overflow
 from intsim.quantized import QuantizedGraph
+from intsim.target import Target
+from intsim.targets import TARGETS, with_accumulator
 
 if TYPE_CHECKING:
     from intsim.bench import Bench
@@ -86,23 +89,34 @@ def _say(found: "Bench", out: Out) -> None:
 def warmup(out: Out) -> None:
     """Compile the kernels now, so that nothing waits for them later."""
     import intsim_models
-    from intsim.build import build, load
+    from intsim.build import load
+    from intsim.calibrate import ranges
     from intsim.engine import run
+    from intsim.lower import lower
     from intsim.quantize import quantize
-    from intsim.targets import TARGETS
 
-    shipped = intsim_models.images()
-    kernels: list[str] = []
-    graphs = {name: load(intsim_models.path(name)) for name in intsim_models.NAMES}
-    with progress(out, "compiling kernels", len(graphs) * len(TARGETS)) as advance:
-        done = 0
-        for graph in graphs.values():
+    x = intsim_models.images().x_calibration[:8]
+    machines, kernels, done = _machines(), list[str](), 0
+    with progress(out, "compiling kernels", len(intsim_models.NAMES) * len(machines)) as advance:
+        for name in intsim_models.NAMES:
+            graph = load(intsim_models.path(name))
             assert isinstance(graph, Graph)
-            for target in TARGETS.values():
-                program = build(quantize(graph, shipped.x_calibration[:8], target.scheme), target)
+            observed = ranges(graph, x)
+            for target in machines:
+                program = lower(quantize(graph, observed, target.scheme), target)
                 for count in (False, True):
-                    run(program, shipped.x[:2], count=count, threads=1, on_compile=kernels.append)
+                    run(program, x[:2], count=count, threads=1, on_compile=kernels.append)
                 done += 1
                 advance(done)
-    line(out, f"{len(kernels)} kernels compiled, the others were there already" if kernels else "everything was there")
+    line(out, f"{len(kernels)} kernels compiled" if kernels else "everything was compiled already")
     finish(out, "warmup", {"compiled": kernels})
+
+
+def _machines() -> list[Target]:
+    """Every machine, and one with accumulators too narrow, whose kernels are others."""
+    narrow = [
+        with_accumulator(TARGETS["litert_ref"], 14, mode, tile)
+        for mode in (Overflow.WRAP, Overflow.SATURATE)
+        for tile in (None, 8)
+    ]
+    return [*TARGETS.values(), *narrow]

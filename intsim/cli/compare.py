@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 def compare(
     model: str,
     machines: Sequence[Machine],
-    strict: bool,
     reference: str,
     images: str,
     limit: int | None,

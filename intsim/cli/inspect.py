@@ -28,7 +28,6 @@ Found = Graph | QuantizedGraph | Program
 def inspect(
     model: str,
     machines: Sequence[Machine],
-    strict: bool,
     calibration: str | None,
     quantization: dict[str, Any],
     pixels: Pixels | None,

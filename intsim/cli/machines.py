@@ -61,10 +61,12 @@ def with_changes(verb: Verb) -> Verb:
 
 
 def on_machines(verb: Verb) -> Verb:
-    """--target and everything that changes it; the verb gets `machines`, one a --target, and `strict`."""
+    """--target and everything that changes it; the verb gets `machines`, one a --target."""
 
     @functools.wraps(verb)
     def wrapped(targets: Sequence[str], change: Change, **rest: Any) -> Any:
+        if not targets and change != Change():
+            raise IntsimError("changes no machine", where="--accumulator, --set", mend="name one: --target NAME")
         return verb(machines=tuple(named(name, change) for name in targets), **rest)
 
     return with_options(
@@ -76,7 +78,6 @@ def on_machines(verb: Verb) -> Verb:
             multiple=True,
             help="The machine (see `intsim targets`).",
         ),
-        click.option("--strict", is_flag=True, help="An overflow where the machine forbids one is an error."),
     )
 
 

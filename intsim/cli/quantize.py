@@ -34,7 +34,6 @@ def quantize(
     calibration: str | None,
     quantization: dict[str, Any],
     machines: Sequence[Machine],
-    strict: bool,
     pixels: Pixels | None,
     form: str,
     path: str,

@@ -29,12 +29,12 @@ from intsim.program import Program, Result
 @click.option("--trace", metavar="NAME", multiple=True, help="Keep this tensor, or NAME:accumulator; * for all.")
 @click.option("--engine", type=click.Choice(["fast", "oracle"]), default="fast", help="oracle is slow and plain.")
 @click.option("--count", is_flag=True, help="Count overflows, layer by layer.")
+@click.option("--strict", is_flag=True, help="An overflow where the machine forbids one is an error.")
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Threads of the fast engine (default: all).")
 @options.spoken
 def run(
     model: str,
     machines: Sequence[Machine],
-    strict: bool,
     images: str,
     limit: int | None,
     calibration: str | None,
@@ -44,6 +44,7 @@ def run(
     trace: tuple[str, ...],
     engine: str,
     count: bool,
+    strict: bool,
     threads: int | None,
     out: Out,
 ) -> None:

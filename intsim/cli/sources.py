@@ -79,6 +79,8 @@ def program(
     from intsim.build import build
 
     found = model(text, pixels)
+    if not isinstance(found, Graph) and (calibration or quantization):
+        raise IntsimError("is quantized already", where=text, mend="leave out --calibration and how to quantize")
     if machine is None:
         if isinstance(found, Program):
             return found

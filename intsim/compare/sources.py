@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from intsim import onnx_io, targets
+from intsim import targets
 from intsim.errors import IntsimError, unknown
 from intsim.lower import lower
 from intsim.program import Program, Result
-from intsim.reference import Reference
+from intsim.quantized import QuantizedGraph
+from intsim.reference import RUNTIMES, Reference
 from intsim.target import Target
 
 Images = np.ndarray | Mapping[str, np.ndarray]
@@ -40,11 +41,10 @@ Tensors = Callable[[Images, Mapping[str, Integers], int], Mapping[str, Integers]
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """Tensors to compare with, and what they are called by: `names` None means all of the network."""
+    """Tensors to compare with, and what they are the tensors of."""
 
     reference: Reference
     tensors: Tensors
-    names: frozenset[str] | None = None
 
 
 def source(reference: Any, program: Program, images: int, run: Run, threads: int) -> Source:
@@ -54,6 +54,8 @@ def source(reference: Any, program: Program, images: int, run: Run, threads: int
     same quantized network, a Target, a Path or a function itself. Raises IntsimError for anything else.
     """
     if isinstance(reference, str):
+        if reference in RUNTIMES:
+            return _runtime(reference, program, threads)
         reference = _named(reference)
     if isinstance(reference, Path):
         return _dump(reference, program, images)
@@ -61,8 +63,6 @@ def source(reference: Any, program: Program, images: int, run: Run, threads: int
         reference = lower(program.source, reference)
     if isinstance(reference, Program):
         return _program(reference, program, run)
-    if reference == "onnxruntime":
-        return _onnxruntime(program, threads)
     if callable(reference):
         return _function(reference, program)
     raise IntsimError(f"{type(reference).__name__} is no reference", mend="give a name, a Program or a function")
@@ -70,8 +70,6 @@ def source(reference: Any, program: Program, images: int, run: Run, threads: int
 
 def _named(name: str) -> Any:
     """What a name of the command line stands for."""
-    if name == "onnxruntime":
-        return name
     if name.endswith(".npz"):
         return Path(name)
     plugins = {point.name: point for point in entry_points(group="intsim.references")}
@@ -83,39 +81,34 @@ def _named(name: str) -> Any:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as reason:
             raise IntsimError(f"cannot be imported ({reason})", where=name, mend="write module:function") from None
-    if name in targets.TARGETS or name.endswith(".toml"):
-        return targets.target(name)
     try:
         return targets.target(name)
-    except IntsimError:
-        raise unknown("reference", name, ["onnxruntime", *plugins, *targets.TARGETS]) from None
+    except IntsimError as error:
+        if name.endswith(".toml"):
+            raise
+        raise unknown("reference", name, [*RUNTIMES, *plugins, *targets.TARGETS]) from error
 
 
 # ---- the kinds -----------------------------------------------------------------------------------------------
 
 
-def _onnxruntime(program: Program, threads: int) -> Source:
-    from intsim.reference import ort
-
-    network = program.source
-    run = ort.runner(onnx_io.qoperator_model(network, io="integer").SerializeToString(), threads=threads)
+def _runtime(name: str, program: Program, threads: int) -> Source:
+    runtime = importlib.import_module(RUNTIMES[name])
+    affines = program.source.affines
+    run = runtime.network(program.source, threads)
 
     def tensors(images: Images, entered: Mapping[str, Integers], first: int) -> Mapping[str, Integers]:
-        affines = network.affines
         found = run({n: e.with_zero(affines[n].zero, affines[n].type.dtype) for n, e in entered.items()})
-        return {name: Integers(q, affines[name].zero) for name, q in found.items() if name in affines}
+        return {n: Integers(q, affines[n].zero) for n, q in found.items() if n in affines}
 
-    return Source(reference=ort.describe(), tensors=tensors)
+    return Source(reference=runtime.describe(), tensors=tensors)
 
 
 def _program(other: Program, program: Program, run: Run) -> Source:
     import intsim
 
-    ours, theirs = program.source, other.source
-    if ours is not theirs and (
-        ours.graph.nodes != theirs.graph.nodes
-        or any(theirs.affines.get(name) != affine for name, affine in ours.affines.items())
-    ):
+    theirs = other.source
+    if not _same(program.source, theirs):
         raise IntsimError(
             "comes from another quantized network", where=other.name, mend="lower the same one for both machines"
         )
@@ -129,6 +122,16 @@ def _program(other: Program, program: Program, run: Run) -> Source:
         }
 
     return Source(reference=Reference(name=" + ".join(other.targets), version=intsim.__version__), tensors=tensors)
+
+
+def _same(a: QuantizedGraph, b: QuantizedGraph) -> bool:
+    """Whether two machines were given the same quantized network."""
+    return a is b or (
+        a.graph.nodes == b.graph.nodes
+        and a.affines == b.affines
+        and a.graph.constants.keys() == b.graph.constants.keys()
+        and all(np.array_equal(array, b.graph.constants[name]) for name, array in a.graph.constants.items())
+    )
 
 
 def _dump(path: Path, program: Program, images: int) -> Source:
@@ -145,7 +148,7 @@ def _dump(path: Path, program: Program, images: int) -> Source:
         count = len(next(iter(entered.values())).q)
         return {name: _stated(q[first : first + count], name, program, str(path)) for name, q in read.items()}
 
-    return Source(reference=Reference(name=path.name), tensors=tensors, names=frozenset(read))
+    return Source(reference=Reference(name=path.name), tensors=tensors)
 
 
 def _function(function: Callable[..., Any], program: Program) -> Source:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 
 from intsim.doors import dequantize_outputs, enter, wanted
-from intsim.engine.plan import Plan, plan
+from intsim.engine.planning import Plan, plan
 from intsim.errors import IntsimError
 from intsim.ops.dot import adds_per_output
 from intsim.program import Dot, Overflows, Program, Result, outside

@@ -31,22 +31,19 @@ from intsim.errors import IntsimError
 from intsim.graph import Graph
 from intsim.normalise.canonical import unsupported
 from intsim.normalise.folding import scale_alone, scale_into_pixels, scale_into_producer, scale_into_reader
+from intsim.normalise.layout import (
+    reshape,
+    reshape_chain,
+    transpose_at_input,
+    transpose_chain,
+    transpose_earlier,
+    transpose_into_gemm,
+    transpose_later,
+)
 from intsim.normalise.padding import pad, pad_into_window
 from intsim.normalise.rewriting import Rule, pruned, rewritten
 from intsim.normalise.scaling import scale, scale_chain
-from intsim.normalise.spelling import (
-    add,
-    cast,
-    clip,
-    clip_chain,
-    concat,
-    gemm,
-    identity,
-    reshape,
-    reshape_chain,
-    softmax,
-    transpose_chain,
-)
+from intsim.normalise.spelling import add, cast, clip, clip_chain, concat, gemm, identity, softmax
 from intsim.normalise.windows import convolution, pool, whole_map
 
 __all__ = ["normalise", "unsupported"]
@@ -54,6 +51,9 @@ __all__ = ["normalise", "unsupported"]
 RULES: tuple[Rule, ...] = (
     identity,
     cast,
+    transpose_earlier,
+    transpose_at_input,
+    transpose_later,
     transpose_chain,
     reshape,
     reshape_chain,
@@ -61,6 +61,7 @@ RULES: tuple[Rule, ...] = (
     clip,
     clip_chain,
     gemm,
+    transpose_into_gemm,
     convolution,
     pool,
     whole_map,

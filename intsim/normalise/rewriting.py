@@ -1,6 +1,6 @@
 """One way to change a Graph: a rule looks at a node and says what comes in place of what."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -36,21 +36,33 @@ Rule = Callable[[Site, Node], Change | None]
 
 
 def rewritten(graph: Graph, rule: Rule) -> tuple[Graph, tuple[str, ...]]:
-    """The graph after the rule was applied, node by node, until it finds nothing more; and the notes."""
+    """The graph after the rule was applied until it finds nothing more, and the notes."""
     notes: list[str] = []
-    index, site = 0, look(graph)
-    changes, most = 0, 8 * len(graph.nodes) + 8
-    while index < len(site.graph.nodes):
-        change = rule(site, site.graph.nodes[index])
-        if change is None:
-            index += 1
+    for _ in range(len(graph.nodes) + 1):
+        changes = _independent(look(graph), rule)
+        if not changes:
+            break
+        for change in changes:
+            notes += [change.note] if change.note else []
+        graph = _applied(graph, changes)
+    return graph, tuple(notes)
+
+
+def _independent(site: Site, rule: Rule) -> list[Change]:
+    """What the rule finds, in running order, as far as no change concerns a node or tensor of one before it."""
+    nodes = {node.name: node for node in site.graph.nodes}
+    changes: list[Change] = []
+    touched: set[str] = set()
+    for node in site.graph.nodes:
+        if (change := rule(site, node)) is None:
             continue
-        index = max(0, index - len(change.nodes))
-        site = look(_applied(site.graph, change))
-        notes += [change.note] if change.note else []
-        changes += 1
-        assert changes <= most, f"{rule.__name__} does not come to an end"
-    return site.graph, tuple(notes)
+        parts = [part for name, new in change.nodes.items() for part in (nodes[name], *new)]
+        tensors = {name for part in parts for name in (*part.inputs, *part.outputs)} - site.graph.constants.keys()
+        names = {*change.constants, *change.shapes, *change.rename, *change.rename.values(), *tensors} - {""}
+        if touched.isdisjoint(names):
+            touched |= names
+            changes.append(change)
+    return changes
 
 
 def look(graph: Graph) -> Site:
@@ -58,24 +70,31 @@ def look(graph: Graph) -> Site:
     return Site(graph=graph, readers=consumers(graph), producers=producers(graph))
 
 
-def _applied(graph: Graph, change: Change) -> Graph:
-    def called(names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(change.rename.get(name, name) for name in names)
+def _applied(graph: Graph, changes: Sequence[Change]) -> Graph:
+    new_nodes: dict[str, tuple[Node, ...]] = {}
+    rename: dict[str, str] = {}
+    constants, shapes, pixels = {**graph.constants}, {**graph.shapes}, {**graph.pixels}
+    for change in changes:
+        new_nodes |= change.nodes
+        rename |= change.rename
+        constants |= change.constants
+        pixels |= change.pixels
+        shapes |= change.shapes
 
-    nodes = [new for node in graph.nodes for new in change.nodes.get(node.name, (node,))]
-    if change.rename:
-        nodes = [replace(node, inputs=called(node.inputs), outputs=called(node.outputs)) for node in nodes]
-    shapes = {**graph.shapes, **change.shapes}
-    for old, new in change.rename.items():
+    def called(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(rename.get(name, name) for name in names)
+
+    nodes = [new for node in graph.nodes for new in new_nodes.get(node.name, (node,))]
+    for old, new in rename.items():
         if old in shapes:
             shapes.setdefault(new, shapes.pop(old))
     return replace(
         graph,
-        nodes=tuple(nodes),
+        nodes=tuple(replace(node, inputs=called(node.inputs), outputs=called(node.outputs)) for node in nodes),
         outputs=tuple(dict.fromkeys(called(graph.outputs))),
-        constants={**graph.constants, **change.constants},
+        constants=constants,
         shapes=shapes,
-        pixels={**graph.pixels, **change.pixels},
+        pixels=pixels,
     )
 
 

@@ -1,4 +1,4 @@
-"""Operators that only move, clip or name numbers, and products with a matrix, in their one canonical spelling."""
+"""Operators that only name, clip or join numbers, and products with a matrix, in their one canonical spelling."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from intsim.graph import Graph, Node
-from intsim.normalise.rewriting import Change, Site, fresh, in_place, ints, number, only_reader, without
+from intsim.normalise.rewriting import Change, Site, fresh, in_place, number, only_reader, without
 
 # onnx.TensorProto.DataType: float32, float16, float64, bfloat16.
 _FLOAT_TYPES = (1, 10, 11, 16)
@@ -43,57 +43,6 @@ def _same_shape(site: Site, node: Node) -> Change | None:
     if shape is None:
         return None
     return in_place(node, replace(node, op="Reshape", inputs=node.inputs[:1], attributes={"shape": shape}))
-
-
-def reshape(site: Site, node: Node) -> Change | None:
-    """Reshape, Flatten, Squeeze, Unsqueeze, and a Transpose that moves only axes of size 1: one thing.
-
-    They keep the order of the numbers. [...] to [n] is Flatten, [...] to [...] of the same shape is nothing, and the
-    rest is Reshape with the target of one sample.
-    """
-    if node.op not in ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"):
-        return None
-    before, after = (site.graph.shapes.get(name) for name in (node.inputs[0], node.outputs[0]))
-    if before is None or after is None or math.prod(before) != math.prod(after):
-        return None
-    if node.op == "Transpose":
-        order = ints(node, "perm")
-        if order[:1] != (0,):
-            return None
-        moved = [axis for axis in order[1:] if before[axis - 1] != 1]
-        if moved != sorted(moved):
-            return None
-    if before == after and (change := without(site, node)):
-        return change
-    op, attributes = ("Reshape", {"shape": after}) if len(after) != 1 or before == after else ("Flatten", {})
-    new = replace(node, op=op, inputs=node.inputs[:1], attributes=attributes)
-    return None if new == node else in_place(node, new)
-
-
-def reshape_chain(site: Site, node: Node) -> Change | None:
-    """Reshape(Reshape(x)) = Reshape(x) to the last shape: where nobody reads the one between."""
-    maker = site.producers.get(node.inputs[0]) if node.inputs else None
-    kinds = ("Reshape", "Flatten")
-    if node.op not in kinds or maker is None or maker.op not in kinds or not only_reader(site, node.inputs[0]):
-        return None
-    if len(node.inputs) > 1 or len(maker.inputs) > 1:
-        return None
-    return Change(nodes={maker.name: (), node.name: (replace(node, inputs=maker.inputs),)})
-
-
-def transpose_chain(site: Site, node: Node) -> Change | None:
-    """Transpose_q(Transpose_p(x)) = Transpose_r(x) with r[i] = p[q[i]]; where r is 0, 1, 2 ... it is x."""
-    if node.op != "Transpose" or not (order := ints(node, "perm")):
-        return None
-    if order == tuple(range(len(order))):
-        return without(site, node)
-    maker = site.producers.get(node.inputs[0])
-    if maker is None or maker.op != "Transpose" or not (first := ints(maker, "perm")):
-        return None
-    both = tuple(first[axis] for axis in order)
-    new = replace(node, inputs=maker.inputs, attributes={"perm": both})
-    gone: dict[str, tuple[Node, ...]] = {maker.name: ()} if only_reader(site, node.inputs[0]) else {}
-    return Change(nodes={**gone, node.name: (new,)})
 
 
 def clip(site: Site, node: Node) -> Change | None:

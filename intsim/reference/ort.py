@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 
 from intsim.errors import IntsimError
+from intsim.onnx_io import qoperator_model
+from intsim.quantized import QuantizedGraph
 from intsim.reference import Reference
 
 Optimization = Literal["disabled", "basic", "extended", "all"]
@@ -48,6 +50,14 @@ def runner(model: bytes, *, threads: int = 1, optimization: Optimization = "disa
             raise _error("could not run this model", reason) from None
 
     return run
+
+
+def network(quantized: QuantizedGraph, threads: int = 1) -> Runner:
+    """The quantized network as onnxruntime's integer operators: from its inputs' integers to those of every tensor.
+
+    Raises IntsimError where QOperator cannot hold the network, or onnxruntime has no kernel for it.
+    """
+    return runner(qoperator_model(quantized, io="integer").SerializeToString(), threads=threads)
 
 
 def run(

@@ -37,8 +37,9 @@ def figure(width: float, height: float, rows: int = 1, columns: int = 1) -> Iter
         from matplotlib.figure import Figure
     except ImportError:
         raise IntsimError("matplotlib is not installed", mend="pip install intsim[report]") from None
-    style = {
+    style: Any = {
         "svg.fonttype": "none",
+        "text.parse_math": False,  # a dollar sign in a name is a dollar sign
         "svg.hashsalt": "intsim",
         "font.family": "sans-serif",
         "font.size": 11,

@@ -117,7 +117,7 @@ def _line(axes: Any, curve: Curve) -> None:
 def _rings(axes: Any, marks: Sequence[Mark]) -> None:
     """A ring at each crossing, its interval as a bar along the strength, its text beside it."""
     left, right = axes.get_xlim()
-    for mark in marks:
+    for i, mark in enumerate(marks):
         ends = (left if mark.low is None else mark.low, right if mark.high is None else mark.high)
         axes.plot(ends, (mark.y, mark.y), color=mark.colour, linewidth=1.2, alpha=0.8, zorder=4)
         axes.plot(
@@ -129,7 +129,7 @@ def _rings(axes: Any, marks: Sequence[Mark]) -> None:
             markeredgecolor=mark.colour,
             markeredgewidth=1.8,
             zorder=5,
-            gid="crossing",
+            gid=f"crossing-{i}",
         )
         axes.annotate(
             mark.text,

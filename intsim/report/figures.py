@@ -38,10 +38,10 @@ MODES = {"wrap": "an overflow wraps", "saturate": "an overflow saturates"}
 def strengths(found: Results) -> list[Figure]:
     """For every attack, accuracy against strength: the bit widths, or all judges where there are none."""
     made = []
-    for attack in searching(found):
+    for i, attack in enumerate(searching(found)):
         lines, marks, told = attack_lines(found, attack)
         title = f"{words.attack_name(found, attack)}, crafted on the float network"
-        picture = curves.strength(lines, marks, name=f"strength-{attack}", title=title, alt=title)
+        picture = curves.strength(lines, marks, name=f"strength-{i}", title=title, alt=title)
         made.append(Figure(svg=picture, caption=" ".join([*told, "Bands: 95 % Wilson intervals."])))
     return made
 
@@ -178,7 +178,7 @@ def machines(found: Results) -> list[Figure]:
             title = words.set_name(found, attack, eps)
             picture = curves.dots(
                 lines,
-                name=f"machines-{attack}",
+                name=f"machines-{len(made)}",
                 title=title,
                 alt=f"{title}: each machine's difference from float",
                 x_label="points more than float",
@@ -208,7 +208,7 @@ def ladder(found: Results) -> list[Figure]:
     if not found.ladder:
         return []
     widths = sorted({rung.bits for rung in found.ladder}, reverse=True)
-    made = []
+    made: list[Figure] = []
     for mode in dict.fromkeys(rung.overflow for rung in found.ladder):
         rungs = sorted((r for r in found.ladder if r.overflow == mode), key=lambda r: -r.bits)
         lines = []
@@ -223,7 +223,7 @@ def ladder(found: Results) -> list[Figure]:
         picture = curves.ladder(
             lines,
             widths,
-            name=f"ladder-{mode}",
+            name=f"ladder-{len(made)}",
             title=MODES.get(mode, mode),
             alt=f"accuracy against accumulator width, {mode}",
         )
@@ -233,7 +233,7 @@ def ladder(found: Results) -> list[Figure]:
 
 def overflows(found: Results) -> list[Figure]:
     """For every accumulator that was counted and overflowed: the share of overflowing sums, layer by layer."""
-    made = []
+    made: list[Figure] = []
     for target in dict.fromkeys(count.target for count in found.overflows):
         of = [count for count in found.overflows if count.target == target]
         if not any(count.outputs for count in of):

@@ -11,12 +11,15 @@ from intsim.report.words import (
     crossing_text,
     firm,
     percent,
+    points,
     set_name,
     signed,
     strength,
     telling,
 )
 from intsim.statistics import holm, paired
+
+WAYS = {True: "below float before and above it after", False: "above float before and below it after"}
 
 
 def headlines(found: Results) -> list[str]:
@@ -103,11 +106,8 @@ def _widths(found: Results, attacks: Sequence[str]) -> list[str]:
         }
         if crossings:
             where = "; ".join(f"{crossing_text(c)} under {attack_name(found, a)}" for a, c in crossings.items())
-            ways = {c.rising for c in crossings.values()}
-            way = {
-                (True,): "below float before and above it after",
-                (False,): "above float before and below it after",
-            }.get(tuple(ways), "in both directions")
+            rising = {c.rising for c in crossings.values()}
+            way = "in both directions" if len(rising) > 1 else WAYS[rising.pop()]
             said.append(
                 f"At {width.bits} bits accuracy crosses float's (first at {where}), {way}. With transferred images "
                 "that is a limit of the transfer, not a gain."
@@ -128,7 +128,7 @@ def _doors(found: Results, attacks: Sequence[str]) -> list[str]:
                 said.append(
                     f"Under {set_name(found, attack, eps)} {width.bits} bits differ from float by "
                     f"{points(row.paired[FLOAT])} points; float itself, its input rounded to the same {2**width.bits} "
-                    f"levels, by {points(behind.paired[FLOAT])}: an effect at the door, not of the arithmetic behind it."
+                    f"levels, by {points(behind.paired[FLOAT])}: an effect at the door, not of the arithmetic."
                 )
     return said
 
