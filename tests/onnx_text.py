@@ -63,7 +63,7 @@ def difference(
     ours = run_graph(graph, graph_inputs)
     theirs = run_onnxruntime(path, file_inputs)
     return max(
-        float(np.abs(last(ours[name]) - result).max() / np.abs(result).max())
+        float(np.abs(last(ours[name]) - result).max() / max(np.abs(result).max(), 1e-9))
         for name, result in zip(graph.outputs, theirs, strict=True)
     )
 

@@ -11,7 +11,7 @@ import torch
 from float_graphs import plain, residual
 from msgspec.structs import replace
 
-from intsim import oracle
+from intsim import engine, oracle
 from intsim.attack.catalogue import ATTACKS
 from intsim.attack.twin import twin
 from intsim.build import build
@@ -77,7 +77,7 @@ def made(n: int = 60) -> tuple[list[Images], np.ndarray, Callable[[int], Callabl
         def answer(x: np.ndarray) -> np.ndarray:
             rng = np.random.default_rng([seed, x[0, 0, 0, 0]])
             output = rng.integers(0, 4, (n, CLASSES))
-            output[np.arange(n), y] += rng.random(n) < 0.7  # ties are frequent, and so are right answers
+            output[np.arange(n), y] += 2 * (rng.random(n) < 0.85)  # ties are frequent, and so are right answers
             return output
 
         return answer
@@ -190,13 +190,11 @@ def test_an_answer_that_is_none_is_refused(output: np.ndarray) -> None:
 def test_a_judge_that_gives_few_answers_too_often_has_collapsed(counts: list[int], collapsed: bool) -> None:
     y = np.repeat(np.arange(10), 10)
     said = np.repeat(np.arange(10), counts)
-    order = np.argsort(said[::-1] != y, kind="stable")  # the answers themselves matter, not who is right
     sets = [Images(attack=None, eps_steps=0, grid=255, x=np.zeros((100, 1, 2, 2), np.uint8), digest="")]
     panel = [
         Judge(network="net", target=FLOAT, answer=lambda x: np.eye(10)[y]),
         Judge(network="net", target="chip", answer=lambda x: np.eye(10)[np.sort(said)]),
     ]
-    assert len(order) == 100
     row = judged(panel, iter(sets), y)[1]
     assert row.collapsed == collapsed
     assert not row.at_floor or collapsed
@@ -276,8 +274,8 @@ def test_a_crossing_that_both_sides_bear_out_is_said_with_its_interval() -> None
     assert curve.crossing.at == pytest.approx(3 / 255)
     assert curve.crossing.rising
     said = verdict(rows, curves(rows))
-    (sentence,) = [s for s in said if "passes float's" in s]
-    assert "passes float's at 3.0/255 [" in sentence
+    (sentence,) = [s for s in said if "rises above" in s]
+    assert "rises above float's at 3.0/255 [" in sentence
     assert "no robustness" in sentence
 
 
@@ -286,7 +284,7 @@ def test_a_crossing_that_chance_makes_is_not_said() -> None:
     (curve,) = [curve for curve in curves(rows) if curve.target == "chip"]
     assert curve.crossing is not None
     assert not curve.sure
-    assert not [s for s in verdict(rows, curves(rows)) if "passes" in s]
+    assert not [s for s in verdict(rows, curves(rows)) if "rises" in s or "falls" in s]
 
 
 def test_a_collapsed_network_is_called_that_and_nothing_else() -> None:
@@ -344,7 +342,7 @@ def test_a_coarser_camera_sees_the_nearest_of_its_levels() -> None:
     np.testing.assert_array_equal(seen.ravel(), [math.floor(p * 15 / 255 + 0.5) for p in range(256)])
     np.testing.assert_allclose(as_pixels(seen, 15), seen * 17.0)
     assert on_grid(ramp, Pixels(), 1023).dtype == np.uint16
-    with pytest.raises(IntsimError, match="grid: has levels 0..0"):
+    with pytest.raises(IntsimError, match="grid: has levels"):
         on_grid(ramp, Pixels(), 0)
 
 
@@ -440,7 +438,6 @@ def found() -> tuple[Evaluation, list[Images], list[tuple[str, int, int]]]:
         calibration=SHIPPED.x_calibration[:64],
         keep=kept.append,
         progress=lambda *now: told.append(now),
-        run=oracle.run,
         seed=2,
     )
     return evaluation, kept, told
@@ -475,7 +472,7 @@ def test_rows_are_what_the_programs_say_of_the_kept_images(
     evaluation, kept, _ = found
     program = build(path("mlp"), "nvdla_small", calibration=SHIPPED.x_calibration[:64])
     for images_ in kept:
-        logits = oracle.run(program, images_.x).logits["logits"]
+        logits = engine.run(program, images_.x).logits["logits"]
         (row,) = [
             row
             for row in evaluation.rows
@@ -526,7 +523,7 @@ def residual_like(graph: Graph) -> Graph:
 
 def test_a_program_stands_for_itself_and_has_no_null() -> None:
     program = build(path("mlp"), "cmsis_nn_s8", calibration=SHIPPED.x_calibration[:32])
-    few = evaluate(program, data=(X[:8], Y[:8]), attacks=["fgsm"], eps=["8/255"], run=oracle.run)
+    few = evaluate(program, data=(X[:8], Y[:8]), attacks=["fgsm"], eps=["8/255"])
     assert [row.target for row in few.rows if row.attack == CLEAN] == [FLOAT, "ideal", "cmsis_nn_s8"]
 
 

@@ -1,14 +1,17 @@
 """Our engine and its peers on one network, side by side: bit-equality first, then ratios of interleaved rounds."""
 
+import itertools
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from intsim import onnx_io
 from intsim.build import build
@@ -19,9 +22,13 @@ from intsim.quantized import QuantizedGraph
 from intsim.reference import ort
 from intsim.targets import TARGETS
 
-FLOAT_GOAL = 0.1
-"""Portable kernels: at least a tenth of onnxruntime's float32 speed."""
+PLAIN = "litert_ref"
+"""A machine with a plain 32-bit accumulator, timed besides the one that onnxruntime is."""
 
+FLOAT_GOAL = 0.1
+"""Portable kernels on PLAIN, many images at a time: at least a tenth of onnxruntime's float32 speed."""
+
+Session = Callable[[np.ndarray], dict[str, np.ndarray]]
 Work = Callable[[], object]
 
 
@@ -40,8 +47,8 @@ class Row(Struct, frozen=True, kw_only=True):
     low: float
     high: float
     rounds: int
-    equal: bool | None
-    goal: float | None
+    equal: bool | None = None
+    goal: float | None = None
 
 
 class Bench(Struct, frozen=True, kw_only=True):
@@ -72,7 +79,7 @@ def bench(
     """
     host = ort.host_profile()
     machine = target or (host if host in TARGETS else "ort_x86_vnni")
-    program = build(quantized, machine)
+    programs = {name: build(quantized, name) for name in dict.fromkeys((machine, PLAIN))}
     model = onnx_io.qoperator_model(quantized).SerializeToString()
     door = quantized.graph.inputs[0]
     peers = {"onnxruntime int8": _session(model, door, threads)}
@@ -84,27 +91,30 @@ def bench(
         except IntsimError as error:
             del peers["onnxruntime float32"]
             notes.append(f"float32 is left out: {error}")
-    equal = _equal(program, peers["onnxruntime int8"], x, threads) if machine == host else None
+    equal = _equal(programs[machine], peers["onnxruntime int8"], x, threads) if machine == host else None
     if equal is None:
         notes.append(f"{machine} is not what onnxruntime does on this CPU ({host}): equality is not asked for")
     rows: list[Row] = []
     sizes = [size for size in batches or (len(x),) if size <= len(x)]
     for done, size in enumerate(sizes):
-        rows += _contest(program, peers, x[:size], name, threads, rounds, equal)
+        seconds = _contest(programs, peers, x[:size], threads, rounds)
+        for ours, peer in itertools.product(programs, peers):
+            plain = ours == PLAIN and size == max(sizes) and peer.endswith("float32")
+            row = _row(f"{name}, batch {size}", threads, ours, peer, seconds)
+            same = equal if ours == machine and peer.endswith("int8") else None
+            rows.append(replace(row, equal=same, goal=FLOAT_GOAL if plain else None))
         if progress is not None:
             progress(done + 1, len(sizes))
     return Bench(machine=machine_of(), rows=tuple(rows), notes=tuple(notes))
 
 
-def _session(model: bytes, door: str, threads: int) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def _session(model: bytes, door: str, threads: int) -> Session:
     """onnxruntime at its best level, from the one input to its outputs."""
     session = ort.runner(model, threads=threads, optimization="all", expose=False)
     return lambda x: session({door: x})
 
 
-def _equal(
-    program: Program, session: Callable[[np.ndarray], dict[str, np.ndarray]], x: np.ndarray, threads: int
-) -> bool:
+def _equal(program: Program, session: Session, x: np.ndarray, threads: int) -> bool:
     theirs, ours = session(x), run(program, x, threads=threads).logits
     for name, array in ours.items():
         different = int(np.count_nonzero(array != theirs[name]))
@@ -118,52 +128,33 @@ def _equal(
 
 
 def _contest(
-    program: Program,
-    peers: dict[str, Callable[[np.ndarray], dict[str, np.ndarray]]],
-    x: np.ndarray,
-    name: str,
-    threads: int,
-    rounds: int,
-    equal: bool | None,
-) -> list[Row]:
-    """Everybody in turn, in every round; the first of a round changes."""
-
-    def ours() -> object:
-        return run(program, x, threads=threads)
-
-    works: dict[str, Work] = {"ours": ours, **{peer: _bound(call, x) for peer, call in peers.items()}}
+    programs: dict[str, Program], peers: dict[str, Session], x: np.ndarray, threads: int, rounds: int
+) -> dict[str, list[float]]:
+    """The seconds of everybody in every round: all in turn, the first of a round changes."""
+    works: dict[str, Work] = {name: partial(run, program, x, threads=threads) for name, program in programs.items()}
+    works |= {peer: partial(session, x) for peer, session in peers.items()}
     repeats = {who: _repeats(work) for who, work in works.items()}
     seconds: dict[str, list[float]] = {who: [] for who in works}
     order = list(works)
     for number in range(rounds):
         for who in order[number % len(order) :] + order[: number % len(order)]:
             seconds[who].append(_timed(works[who], repeats[who]))
-    return [
-        _row(f"{name}, batch {len(x)}", threads, program, peer, seconds["ours"], seconds[peer], equal) for peer in peers
-    ]
+    return seconds
 
 
-def _row(
-    work: str, threads: int, program: Program, peer: str, ours: list[float], theirs: list[float], equal: bool | None
-) -> Row:
-    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+def _row(work: str, threads: int, ours: str, peer: str, seconds: dict[str, list[float]]) -> Row:
+    ratios = [theirs / own for own, theirs in zip(seconds[ours], seconds[peer], strict=True)]
     low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     return Row(
         work=work,
         threads=threads,
-        ours=", ".join(program.targets),
+        ours=ours,
         peer=peer,
         ratio=statistics.median(ratios),
         low=low,
         high=high,
         rounds=len(ratios),
-        equal=equal if peer.endswith("int8") else None,
-        goal=FLOAT_GOAL if peer.endswith("float32") else None,
     )
-
-
-def _bound(call: Callable[[np.ndarray], object], x: np.ndarray) -> Work:
-    return lambda: call(x)
 
 
 def _repeats(work: Work) -> int:

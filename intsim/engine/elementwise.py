@@ -16,7 +16,13 @@ def plan_clip(clip: Clip, dtype: np.dtype) -> tuple[str, str, Run]:
     """min(max(q, low), high)."""
     ends = np.iinfo(dtype)
     low, high = (min(max(v, int(ends.min)), int(ends.max)) for v in (clip.low, clip.high))
-    return "numpy", "", lambda x: np.clip(x, low, high).astype(dtype, copy=False)
+    least, most = dtype.type(low), dtype.type(high)
+
+    def run(x: np.ndarray) -> np.ndarray:
+        x = np.maximum(x, least, dtype=dtype) if low > ends.min else x.astype(dtype, copy=False)
+        return np.minimum(x, most, dtype=dtype) if high < ends.max else x
+
+    return "numpy", "", run
 
 
 def plan_offset(offset: Offset, dtype: np.dtype) -> tuple[str, str, Run]:

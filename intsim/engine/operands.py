@@ -87,13 +87,18 @@ def _dense(dot: Dot, shape: Shape, w: np.ndarray, block: int) -> AddProducts:
     at = places(shape, dot.window)
     assert at is not None
     flat = w.reshape(len(w), -1)
-    packed = np.zeros((-(-len(flat) // 4) * 4, -(-flat.shape[1] // 16) * 16), np.int16)
-    packed[: len(flat), : flat.shape[1]] = flat
-    length = at.row_taps * at.channels
-    block = min(block, packed.shape[1])
+    outputs, depth = len(flat), flat.shape[1]
+    block = min(block, -(-depth // 16) * 16)
+    blocks = -(-depth // block)
+    packed = np.zeros((-(-outputs // 4) * 4, blocks, block), np.int16)
+    packed.reshape(len(packed), -1)[:outputs, :depth] = flat
+    weights = np.ascontiguousarray(packed.transpose(1, 0, 2))
+    segments, length = at.rows, at.row_taps * at.channels
+    if length < 8:  # runs as short as these are gathered faster one by one
+        segments, length = (at.rows[:, None] + np.arange(length)).ravel(), 1
 
     def add(x: np.ndarray, acc: np.ndarray) -> None:
-        dense(lanes(x, at, dot.input_zero_point, 0, np.int16), at.size, at.base, at.rows, length, packed, block, acc)
+        dense(lanes(x, at, dot.input_zero_point, 0, np.int16), at.size, at.base, segments, length, weights, acc)
 
     return add
 

@@ -15,8 +15,8 @@ from intsim.ops.dot import shape_of_dot
 from intsim.program import Add, AveragePool, Clip, Convert, Dot, MaxPool, Offset, Pad, Program, Rearrange, Step
 from intsim.ranges import intervals
 
-# What one thread works on at a time should stay in its second-level cache.
-CHUNK_BYTES = 1 << 20
+# What one thread works on at a time: enough for Python's part to be small, little enough to stay in the caches.
+CHUNK_BYTES = 1 << 21
 
 
 class Planned(Struct, frozen=True, kw_only=True, eq=False):

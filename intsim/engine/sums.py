@@ -7,11 +7,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from intsim.engine.codes import cast_code, cast_takes, overflow_code
-from intsim.engine.geometry import places
 from intsim.engine.operands import INT16, INT32, centred_weights, free_products, grouped, within
 from intsim.graph import Shape
 from intsim.integers import Overflow
-from intsim.ops.dot import accumulators
+from intsim.ops.dot import accumulators, shape_of_dot
 from intsim.program import Dot
 from intsim.ranges import Interval, Pair, Registers, registers
 
@@ -35,7 +34,7 @@ class Sums(Struct, frozen=True, kw_only=True, eq=False):
 class _Site(Struct, frozen=True, kw_only=True, eq=False):
     """A Dot on samples `shape[..., c]` of integers in x (its padding included), with what is proven of it.
 
-    `folded`: its products are of raw integers. `register`: bits (None: exact) and overflow of the bias at the end.
+    `folded`: its products are of raw integers. `places`: of the window on one sample. `register`: bits (None: exact) and overflow of the bias at the end.
     """
 
     dot: Dot
@@ -44,6 +43,7 @@ class _Site(Struct, frozen=True, kw_only=True, eq=False):
     count: bool
     found: Registers
     folded: bool
+    places: int
     register: tuple[int | None, Overflow]
 
 
@@ -66,6 +66,7 @@ def plan_sums(dot: Dot, shape: Shape, x: Interval, count: bool) -> Sums:
         count=count,
         found=found,
         folded=dot.mac.zero_point == "folded",
+        places=int(np.prod(shape_of_dot(dot, shape)[:-1])),
         register=(outer.bits, outer.overflow) if rule.bits is None else (rule.bits, rule.overflow),
     )
     return _chosen(site)
@@ -99,12 +100,6 @@ def _centred(site: _Site) -> Interval:
     return site.x[0] - site.dot.input_zero_point, site.x[1] - site.dot.input_zero_point
 
 
-def _rows(site: _Site, x: np.ndarray) -> int:
-    at = places(site.shape, site.dot.window)
-    assert at is not None
-    return len(x) * len(at.base)
-
-
 def _python(dot: Dot, why: str) -> Sums:
     def run(x: np.ndarray) -> tuple[np.ndarray, Counts]:
         acc, seen = accumulators(dot, x.astype(object))
@@ -124,7 +119,7 @@ def _exact(site: _Site) -> Sums:
     start = site.dot.bias.astype(dtype)
 
     def run(x: np.ndarray) -> tuple[np.ndarray, Counts]:
-        acc = np.empty((_rows(site, x), len(start)), dtype)
+        acc = np.empty((len(x) * site.places, len(start)), dtype)
         acc[:] = start
         add(x, acc)
         return acc, NONE
@@ -154,7 +149,7 @@ def _wrapped(site: _Site) -> Sums | None:
     start = (dot.bias - owed).astype(dtype)  # from centred products to what the machine's register holds
 
     def run(x: np.ndarray) -> tuple[np.ndarray, Counts]:
-        acc: np.ndarray = np.empty((_rows(site, x), len(start)), dtype)
+        acc: np.ndarray = np.empty((len(x) * site.places, len(start)), dtype)
         acc[:] = start
         add(x, acc)
         close(acc)
@@ -257,7 +252,7 @@ def _clamped(site: _Site) -> Sums | None:
     ends = [np.int32(v) for v in (*inner, *outer)]
 
     def run(x: np.ndarray) -> tuple[np.ndarray, Counts]:
-        acc = np.empty((_rows(site, x), len(start)), np.int32)
+        acc = np.empty((len(x) * site.places, len(start)), np.int32)
         acc[:] = start
         lanes = ops.lanes(x)
         clamped(lanes, ops.at.size, ops.at.base, ops.taps, ops.stride, ops.lane, ops.weights, tile, *ends, acc)
@@ -333,7 +328,7 @@ def _tree(site: _Site) -> Sums:
     )
 
     def run(x: np.ndarray) -> tuple[np.ndarray, Counts]:
-        acc, counts = np.empty((_rows(site, x), len(owed)), np.int64), np.zeros(3, np.int64)
+        acc, counts = np.empty((len(x) * site.places, len(owed)), np.int64), np.zeros(3, np.int64)
         lanes = ops.lanes(x)
         tree(lanes, ops.at.size, ops.at.base, ops.taps, ops.stride, ops.lane, ops.weights, *ends, acc, counts)
         return acc, (int(counts[0]), int(counts[1]), int(counts[2]))

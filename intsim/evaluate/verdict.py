@@ -116,10 +116,10 @@ def _crossing(curve: Curve) -> str:
     at = curve.crossing
     assert at is not None
     low, high = (f"{255 * end:.1f}" if end is not None else "beyond" for end in (at.low, at.high))
-    side = "above" if at.rising else "below"
+    way, share = ("rises above", "fewer") if at.rising else ("falls below", "more")
     return (
-        f"its {curve.attack} curve passes float's at {255 * at.at:.1f}/255 [{low}, {high}] and is {side} it from there "
-        f"on: {'fewer' if at.rising else 'more'} of float's images transfer, which is no robustness."
+        f"its {curve.attack} curve {way} float's at {255 * at.at:.1f}/255 [{low}, {high}]: there {share} of the images "
+        f"that were made for float transfer, which is no robustness."
     )
 
 

@@ -29,7 +29,8 @@ def scale_into_pixels(site: Site, node: Node) -> Change | None:
     if not mean.any() and len(set(std)) == 1:
         divisor, std = divisor * std[0], np.ones(1)
     after = Pixels(divisor=float(divisor), mean=_short(mean), std=_short(std))
-    note = f"{node.name}: folded into how pixels become {x}: (pixel / {after.divisor:g} - mean) / std"
+    mean_text, std_text = (" ".join(f"{v:.4g}" for v in values[:4]) for values in (after.mean, after.std))
+    note = f"{node.name}: folded into how pixels become {x}: (pixel / {after.divisor:g} - [{mean_text}]) / [{std_text}]"
     if raw:
         note += ", since the network itself takes pixels from 0 to 255"
     return Change(nodes={node.name: ()}, rename={node.outputs[0]: x}, pixels={x: after}, note=note)

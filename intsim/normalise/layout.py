@@ -69,7 +69,7 @@ def transpose_later(site: Site, node: Node) -> Change | None:
     """
     x = _moved(site, node)
     t = site.producers.get(x) if x else None
-    if t is None or t.op != "Transpose" or t.inputs[0] in site.graph.inputs or not only_reader(site, x):
+    if t is None or t.op != "Transpose" or _enters(site, t, t.inputs[0]) or not only_reader(site, x):
         return None
     between, order = fresh(site, f"{node.outputs[0]}_before"), ints(t, "perm")
     if not order or (shape := site.graph.shapes.get(t.inputs[0])) is None:
@@ -87,19 +87,26 @@ def transpose_earlier(site: Site, node: Node) -> Change | None:
     """
     f = site.producers.get(node.inputs[0]) if node.op == "Transpose" else None
     x = _moved(site, f) if f is not None else ""
-    order, shape = ints(node, "perm"), site.graph.shapes.get(node.outputs[0])
-    if f is None or not x or not order or shape is None or not only_reader(site, f.outputs[0]):
+    shape = site.graph.shapes.get(node.outputs[0])
+    if f is None or not x or shape is None or not only_reader(site, f.outputs[0]):
         return None
-    start: str = x
-    while start not in site.graph.inputs:
-        maker = site.producers[start]
-        if not only_reader(site, start) or not (start := _moved(site, maker)):
-            return None
+    start = x
+    while start in site.producers and only_reader(site, start):
+        start = _moved(site, site.producers[start])
+    if not _enters(site, node, start):
+        return None
     between = fresh(site, f"{node.outputs[0]}_before")
-    inputs, constants = _turned(site, f, x, between, order)
+    inputs, constants = _turned(site, f, x, between, ints(node, "perm"))
     first = replace(node, inputs=(x,), outputs=(between,))
     last = replace(f, inputs=inputs, outputs=node.outputs)
     return Change(nodes={f.name: (first, last), node.name: ()}, constants=constants, shapes={between: shape})
+
+
+def _enters(site: Site, node: Node, x: str) -> bool:
+    """Whether the node puts the last axis of x first, x being an input that nothing else reads."""
+    order = ints(node, "perm")
+    last_first = (0, len(order) - 1, *range(1, len(order) - 1))
+    return node.op == "Transpose" and x in site.graph.inputs and only_reader(site, x) and order == last_first
 
 
 def _moved(site: Site, node: Node) -> str:
@@ -128,12 +135,8 @@ def transpose_at_input(site: Site, node: Node) -> Change | None:
 
     Where nothing else reads the input. Everything outside a Graph has channels first.
     """
-    x, order = node.inputs[0] if node.inputs else "", ints(node, "perm")
-    last_first = (0, len(order) - 1, *range(1, len(order) - 1))
-    if node.op != "Transpose" or x not in site.graph.inputs or not only_reader(site, x) or order != last_first:
-        return None
-    shape = site.graph.shapes.get(node.outputs[0])
-    if shape is None or node.outputs[0] in site.graph.outputs:
+    x, shape = node.inputs[0] if node.inputs else "", site.graph.shapes.get(node.outputs[0])
+    if not _enters(site, node, x) or shape is None or node.outputs[0] in site.graph.outputs:
         return None
     return Change(
         nodes={node.name: ()},

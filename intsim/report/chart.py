@@ -117,21 +117,20 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> list
 
     Neighbours that are too near form a block around the mean of where they wanted to be.
     """
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    blocks: list[tuple[float, list[int]]] = []
-    for i in order:
-        centre, members = places[i], [i]
-        while blocks and centre - blocks[-1][0] < gap * (len(members) + len(blocks[-1][1])) / 2:
-            before, earlier = blocks.pop()
-            centre = (before * len(earlier) + centre * len(members)) / (len(earlier) + len(members))
-            members = earlier + members
+    def centre(members: list[int]) -> float:
         half = gap * (len(members) - 1) / 2
-        centre = max(low + half, min(centre, high - half))
-        blocks.append((centre, members))
+        return max(low + half, min(sum(places[i] for i in members) / len(members), high - half))
+
+    blocks: list[list[int]] = []
+    for i in sorted(range(len(places)), key=lambda i: places[i]):
+        members = [i]
+        while blocks and centre(members) - centre(blocks[-1]) < gap * (len(members) + len(blocks[-1])) / 2:
+            members = blocks.pop() + members
+        blocks.append(members)
     moved = [0.0] * len(places)
-    for centre, members in blocks:
+    for members in blocks:
         for rank, i in enumerate(members):
-            moved[i] = centre + gap * (rank - (len(members) - 1) / 2)
+            moved[i] = centre(members) + gap * (rank - (len(members) - 1) / 2)
     return moved
 
 

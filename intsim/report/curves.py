@@ -57,7 +57,7 @@ def draw_strength(
         _line(axes, curve)
     _rings(axes, marks)
     label_ends(axes, [(top * 1.02, c.y[-1], c.name, c.colour) for c in curves], 7.5)
-    axes.set_xlabel("strength of the attack, steps of 1/255")
+    _strength_axis(axes)
     axes.set_ylabel(y_label)
 
 
@@ -78,7 +78,7 @@ def difference(curves: Sequence[Curve], marks: Sequence[Mark], *, name: str, tit
             _line(plot, curve)
         _rings(plot, marks)
         label_ends(plot, [(top * 1.02, c.y[-1], c.name, c.colour) for c in curves], (high - low) * 0.085)
-        plot.set_xlabel("strength of the attack, steps of 1/255")
+        _strength_axis(plot)
         plot.set_ylabel("points more than float")
         return svg(made, name, alt)
 
@@ -99,6 +99,11 @@ def ladder(curves: Sequence[Curve], widths: Sequence[int], *, name: str, title: 
         plot.set_xlabel("bits of the accumulator")
         plot.set_ylabel("right, %")
         return svg(made, name, alt)
+
+
+def _strength_axis(axes: Any) -> None:
+    axes.set_xlabel("strength of the attack, steps of 1/255")
+    axes.locator_params(axis="x", integer=True, steps=[1, 2, 4, 10], nbins=8)
 
 
 def _line(axes: Any, curve: Curve) -> None:

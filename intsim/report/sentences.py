@@ -125,10 +125,12 @@ def _doors(found: Results, attacks: Sequence[str]) -> list[str]:
             eps = telling(found, attack)
             row, behind = (row_of(found, width.network, who, attack, eps) for who in (width.target, width.door))
             if row is not None and behind is not None:
+                own, door = row.paired[FLOAT], behind.paired[FLOAT]
+                most = door.p < LEVEL and door.difference * own.difference > 0.5 * own.difference**2
                 said.append(
-                    f"Under {set_name(found, attack, eps)} {width.bits} bits differ from float by "
-                    f"{points(row.paired[FLOAT])} points; float itself, its input rounded to the same {2**width.bits} "
-                    f"levels, by {points(behind.paired[FLOAT])}: an effect at the door, not of the arithmetic."
+                    f"Under {set_name(found, attack, eps)} {width.bits} bits differ from float by {points(own)} points; "
+                    f"float itself, its input rounded to the same {2**width.bits} levels, by {points(door)}"
+                    + (": most of it happens at the door, before any arithmetic." if most else ".")
                 )
     return said
 

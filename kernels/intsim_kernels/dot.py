@@ -10,20 +10,18 @@ from intsim_kernels.compiled import kernel
 
 
 @kernel
-def two_rows(patch, weights, begin, end, sums):
-    """sums[i, o] = sum over k in begin..end of patch[i, k] * weights[o, k], i in 0, 1; int16 operands, int32 sums.
+def two_rows(patch, weights, sums):
+    """sums[i, o] = sum over k of patch[i, k] * weights[o, k], i in 0, 1; int16 operands, int32 sums.
 
     Two rows by four outputs at a time: eight sums, whose products of pairs become one instruction where the CPU has it.
     This loop is a function of its own, and free of branches, because only then it becomes vectors.
     """
-    p, q = patch[0, begin:end], patch[1, begin:end]
     for o in range(0, len(weights), 4):
-        v0, v1 = weights[o, begin:end], weights[o + 1, begin:end]
-        v2, v3 = weights[o + 2, begin:end], weights[o + 3, begin:end]
         a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = np.int32(0)
-        for k in range(end - begin):
-            a, b = np.int32(p[k]), np.int32(q[k])
-            w0, w1, w2, w3 = np.int32(v0[k]), np.int32(v1[k]), np.int32(v2[k]), np.int32(v3[k])
+        for k in range(patch.shape[1]):
+            a, b = np.int32(patch[0, k]), np.int32(patch[1, k])
+            w0, w1 = np.int32(weights[o, k]), np.int32(weights[o + 1, k])
+            w2, w3 = np.int32(weights[o + 2, k]), np.int32(weights[o + 3, k])
             a0 = np.int32(a0 + np.int32(a * w0))
             a1 = np.int32(a1 + np.int32(a * w1))
             a2 = np.int32(a2 + np.int32(a * w2))
@@ -39,6 +37,10 @@ def two_rows(patch, weights, begin, end, sums):
 @kernel
 def gather(x, start, segments, length, patch):
     """patch = the segments of `length` integers at start + segments[s] of x, one after the other."""
+    if length == 1:
+        for s in range(len(segments)):
+            patch[s] = x[start + segments[s]]
+        return
     for s in range(len(segments)):
         source = x[start + segments[s] : start + segments[s] + length]
         goal = patch[s * length : (s + 1) * length]
@@ -47,24 +49,30 @@ def gather(x, start, segments, length, patch):
 
 
 @kernel
-def dense(x, size, base, segments, length, weights, block, out):
-    """out[r, o] += sum over k of patch(r)[k] * weights[o, k], every image's patches in turn.
+def dense(x, size, base, segments, length, weights, out):
+    """out[r, o] += sum over k of patch(r)[k] * weights[k // block, o, k % block], every image's patches in turn.
 
     `x` int16, flat, `size` integers an image; the patch of place p starts at base[p] and consists of `segments`
-    (offsets) of `length` integers each. `weights` int16 `[outputs + pad, k]`: k is padded with zeros to a multiple of
-    16, and the outputs to a multiple of 4. `out` int32 or int64 `[n * places, outputs]`. Sums of `block` products
-    must fit int32 where `out` is int64; int32 `out` wraps.
+    (offsets) of `length` integers each. `weights` int16 `[blocks, outputs + pad, block]`, the outputs padded with zeros
+    to a multiple of 4, and k to blocks of a multiple of 16. `out` int32, which wraps, or int64 `[n * places, outputs]`:
+    there, sums of one block must fit int32.
     """
     rows, outputs = out.shape
-    places, depth = len(base), weights.shape[1]
-    patch = np.zeros((2, depth), np.int16)
-    sums = np.empty((2, len(weights)), np.int32)
+    places = len(base)
+    blocks, padded, block = weights.shape
+    patch = np.zeros((2, blocks * block), np.int16)
+    part = np.empty((2, block), np.int16)
+    sums = np.empty((2, padded), np.int32)
     for r in range(0, rows, 2):
         for half in range(2):
             row = min(r + half, rows - 1)
             gather(x, row // places * size + base[row % places], segments, length, patch[half])
-        for begin in range(0, depth, block):
-            two_rows(patch, weights, begin, min(begin + block, depth), sums)
+        for b in range(blocks):
+            if blocks > 1:
+                part[:] = patch[:, b * block : (b + 1) * block]
+                two_rows(part, weights[b], sums)
+            else:
+                two_rows(patch, weights[0], sums)
             for half in range(min(2, rows - r)):
                 for o in range(outputs):
                     out[r + half, o] += sums[half, o]
