@@ -6,11 +6,12 @@ from math import prod
 import numpy as np
 from msgspec import Struct
 
+from intsim.engine.accumulator import Counts
 from intsim.engine.elementwise import plan_add, plan_clip, plan_convert, plan_offset, plan_pad, plan_rearrange
 from intsim.engine.pools import plan_average_pool, plan_max_pool
 from intsim.engine.rescale import plan_rescale
 from intsim.engine.step import Run, requantizing
-from intsim.engine.sums import Counts, plan_sums
+from intsim.engine.sums import plan_sums
 from intsim.ops.dot import shape_of_dot
 from intsim.program import Add, AveragePool, Clip, Convert, Dot, MaxPool, Offset, Pad, Program, Rearrange, Step
 from intsim.ranges import intervals

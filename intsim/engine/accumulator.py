@@ -1,0 +1,86 @@
+"""An accumulator to be planned: its Dot, its input, what is proven of it, and how its sums end."""
+
+from collections.abc import Callable
+
+import numpy as np
+from msgspec import Struct
+
+from intsim.engine.codes import overflow_code
+from intsim.engine.operands import INT32, within
+from intsim.graph import Shape
+from intsim.integers import Overflow
+from intsim.program import Dot
+from intsim.ranges import Interval, Pair, Registers
+
+WRAPS = (Overflow.WRAP, Overflow.FORBID)
+CLAMPS = (Overflow.SATURATE, Overflow.SATURATE_SYM)
+
+Counts = tuple[int, int, int]  # outputs with events, events, persistent: see program.Overflows
+NONE: Counts = (0, 0, 0)
+
+
+class Sums(Struct, frozen=True, kw_only=True, eq=False):
+    """`run(x[n, ..., c])` gives the accumulators `[n * places, o]`, which lie in `value`, and what overflowed."""
+
+    kernel: str
+    why: str
+    run: Callable[[np.ndarray], tuple[np.ndarray, Counts]]
+    value: Interval
+
+
+class Site(Struct, frozen=True, kw_only=True, eq=False):
+    """A Dot on samples `shape[..., c]` of integers in x (its padding included), with what is proven of it.
+
+    `folded`: its products are of raw integers. `places`: of the window on one sample. `register`: bits (None: exact) and overflow of the bias at the end.
+    """
+
+    dot: Dot
+    shape: Shape
+    x: Interval
+    count: bool
+    found: Registers
+    folded: bool
+    places: int
+    register: tuple[int | None, Overflow]
+
+
+def hull(pair: Pair) -> Interval:
+    """The least and the largest over all channels."""
+    return int(pair[0].min()), int(pair[1].max())
+
+
+def centred(site: Site) -> Interval:
+    """The inputs less their zero point."""
+    return site.x[0] - site.dot.input_zero_point, site.x[1] - site.dot.input_zero_point
+
+
+def finish(site: Site, wraps: float) -> tuple[np.ndarray, type, Callable[[np.ndarray], None]] | None:
+    """What is owed at the end, the accumulators' type, and the end: the outermost wrap, the bias, its register.
+
+    A bias at the start is not owed any more. None where what is owed differs from place to place.
+    """
+    from intsim_kernels.overflow import hold
+
+    dot, found = site.dot, site.found
+    final = hull(found.value)
+    first = 0 if wraps == np.inf else int(wraps)
+    if dot.bias_rule.when == "init":
+        dtype = np.int32 if within(final, INT32) else np.int64
+        return np.zeros_like(dot.bias), dtype, lambda acc: hold(acc.reshape(-1), first, 0)
+    low, high = found.owed
+    if (low != high).any():
+        return None
+    bits, overflow = site.register
+    outer = hull(found.outer)
+    total = hull((found.outer[0] + low, found.outer[1] + high))
+    modular = bits is not None and bits <= 32 and overflow in WRAPS
+    dtype = np.int32 if within(outer, INT32) and (modular or within(total, INT32)) else np.int64
+    owed = low.astype(np.int64)
+    added, last, code = owed.astype(dtype), bits or 0, overflow_code(overflow)
+
+    def close(acc: np.ndarray) -> None:
+        hold(acc.reshape(-1), first, 0)
+        acc += added
+        hold(acc.reshape(-1), last, code)
+
+    return owed, dtype, close

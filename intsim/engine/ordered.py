@@ -1,0 +1,119 @@
+"""Sums in the machine's own order planned: what saturates depends on it."""
+
+import numpy as np
+
+from intsim.engine.accumulator import CLAMPS, NONE, WRAPS, Counts, Site, Sums, centred, finish, hull
+from intsim.engine.codes import cast_code, overflow_code
+from intsim.engine.operands import INT16, INT32, centred_weights, grouped, within
+from intsim.integers import Overflow
+from intsim.ranges import Interval
+
+
+def clamping(site: Site) -> Sums | None:
+    """One or two saturating levels in int32: clamp(sum + clamp(tile)), where the bounds permit it."""
+    from intsim_kernels.ordered import clamped
+
+    dot, found = site.dot, site.found
+    limits = _clamp_limits(site)
+    w = centred_weights(dot) if not site.folded else dot.weight
+    x = site.x if site.folded else centred(site)
+    if limits is None or not (within(x, INT16) and within((int(w.min()), int(w.max())), INT16)):
+        return None
+    tile, inner, outer, wraps = limits
+    ending = finish(site, wraps)
+    if ending is None or ending[1] is not np.int32:
+        return None
+    close = ending[2]
+    ops = grouped(dot, site.shape, centred=not site.folded, dtype=np.int16)
+    start = np.zeros(len(dot.bias), np.int32)
+    if dot.bias_rule.when == "init":
+        if (found.owed[0] != found.owed[1]).any():
+            return None
+        held = found.owed[0] if outer == INT32 else np.clip(found.owed[0], *outer)
+        start = held.astype(np.int64).astype(np.int32)
+    ends = [np.int32(v) for v in (*inner, *outer)]
+
+    def run(x: np.ndarray) -> tuple[np.ndarray, Counts]:
+        acc = np.empty((len(x) * site.places, len(start)), np.int32)
+        acc[:] = start
+        lanes = ops.lanes(x)
+        clamped(lanes, ops.at.size, ops.at.base, ops.taps, ops.stride, ops.lane, ops.weights, tile, *ends, acc)
+        close(acc)
+        return acc, NONE
+
+    return Sums(kernel="clamped", why="it may saturate", run=run, value=hull(found.value))
+
+
+def _clamp_limits(site: Site) -> tuple[int, Interval, Interval, float] | None:
+    """Tile size, limits of a tile's sums and of the outer sum, and the bits to which the outer sum wraps; or None.
+
+    Where a level cannot overflow, or wraps within int32, its limits are those of int32 and clamp nothing.
+    """
+    dot, found = site.dot, site.found
+    levels = dot.mac.levels
+    if not found.cast.all() or len(levels) > 2 or any(level.first_only for level in levels):
+        return None
+    inner, tile = INT32, 1
+    if len(levels) == 2:
+        level, tile = levels[0], levels[0].size or 1
+        if found.fits[0].all() or level.bits is None:
+            if not within(hull(found.sums[0]), INT32):
+                return None
+        elif level.overflow in CLAMPS and level.bits <= 31:
+            inner = _limits(level.bits, level.overflow)
+        else:
+            return None
+    level, outer, wraps = levels[-1], INT32, np.inf
+    if found.fits[-1].all() or level.bits is None:
+        if not within(hull(found.outer), INT32):
+            return None
+    elif level.overflow in WRAPS and level.bits <= 32:
+        wraps = level.bits
+    elif level.overflow in CLAMPS and level.bits <= 31:
+        outer = _limits(level.bits, level.overflow)
+    else:
+        return None
+    for limits, items in zip([inner, outer][2 - len(levels) :], found.items, strict=True):
+        if limits != INT32 and max(map(abs, limits)) + max(map(abs, hull(items))) > INT32[1]:
+            return None
+    return tile, inner, outer, wraps
+
+
+def _limits(bits: int, overflow: Overflow) -> Interval:
+    high = (1 << (bits - 1)) - 1
+    return -high - (overflow is not Overflow.SATURATE_SYM), high
+
+
+def tree(site: Site) -> Sums:
+    """Every register that the machine has, in its order, in int64; the only kernel that counts."""
+    from intsim_kernels.ordered import tree as kernel
+
+    dot = site.dot
+    ops = grouped(dot, site.shape, centred=not site.folded, dtype=np.int32)
+    levels = np.array(
+        [(v.size or 0, v.bits or 0, overflow_code(v.overflow), v.first_only) for v in dot.mac.levels], np.int64
+    )
+    owed, zeros = dot.bias, np.zeros(len(dot.bias), np.int64)
+    if site.folded:
+        zeros = np.ascontiguousarray(np.broadcast_to(dot.weight_zero_point, dot.bias.shape))
+        k, zx = dot.weight[0].size, dot.input_zero_point
+        owed = dot.bias - zx * dot.weight.astype(np.int64).reshape(len(owed), -1).sum(1) + k * zx * zeros
+    bits, overflow = site.register
+    ends = (
+        cast_code(dot.mac.product),
+        levels,
+        np.ascontiguousarray(owed),
+        zeros,
+        int(dot.bias_rule.when == "init"),
+        np.array([bits or 0, overflow_code(overflow)], np.int64),
+        int(site.count),
+    )
+
+    def run(x: np.ndarray) -> tuple[np.ndarray, Counts]:
+        acc, counts = np.empty((len(x) * site.places, len(owed)), np.int64), np.zeros(3, np.int64)
+        lanes = ops.lanes(x)
+        kernel(lanes, ops.at.size, ops.at.base, ops.taps, ops.stride, ops.lane, ops.weights, *ends, acc, counts)
+        return acc, (int(counts[0]), int(counts[1]), int(counts[2]))
+
+    why = "overflows are counted" if site.count else "it may overflow, and the order decides"
+    return Sums(kernel="tree", why=why, run=run, value=hull(site.found.value))
