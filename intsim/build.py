@@ -80,6 +80,8 @@ def build(
     others = {_node_name(graph, name): _machine(other) for name, other in (nodes or {}).items()}
     if isinstance(model, Graph):
         model = _quantized(with_pixels(model, pixels), [machine, *others.values()], calibration, quantization)
+    elif pixels is not None:
+        raise IntsimError("is quantized already", where=graph.name, mend="leave out how pixels enter it")
     elif quantization:
         raise IntsimError("is quantized already", where=graph.name, mend=f"leave out {', '.join(quantization)}")
     source = model.source if isinstance(model, Program) else model
@@ -97,8 +99,12 @@ def _graph(model: Model) -> Graph:
 
 
 def with_pixels(graph: Graph, pixels: Pixels | None) -> Graph:
-    """The network whose images become its input by `pixels` (None: as it was)."""
-    return graph if pixels is None else replace(graph, pixels=dict.fromkeys(graph.inputs, pixels))
+    """The network whose images become its input by `pixels` (None: as it was); its own normalization stays."""
+    if pixels is None:
+        return graph
+    before = {name: graph.pixels.get(name, Pixels()) for name in graph.inputs}
+    known = {name: replace(pixels, own_mean=own.own_mean, own_std=own.own_std) for name, own in before.items()}
+    return replace(graph, pixels=known)
 
 
 def _machine(target: str | Target) -> Target:

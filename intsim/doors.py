@@ -50,7 +50,7 @@ def _integers(name: str, door: Door, x: np.ndarray) -> np.ndarray:
     if not np.isfinite(x).all():
         bad = int(np.argmin(np.isfinite(x.reshape(len(x), -1)).all(1)))
         raise IntsimError(f"holds NaN or infinity, first in sample {bad}", where=where)
-    return quantized(x, door.affine)
+    return quantized(x if door.pixels is None else door.pixels.enter(x), door.affine)
 
 
 def _as_they_are(where: str, door: Door, x: np.ndarray) -> np.ndarray:

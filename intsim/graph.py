@@ -13,23 +13,38 @@ Attribute = int | float | str | tuple[int | float, ...]
 
 
 class Pixels(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an image becomes the network's input: (pixel / divisor - mean[c]) / std[c], in float32, in this order.
+    """How an image becomes what the first node reads, in float32 and in this order.
 
-    `mean` and `std` have one entry, or one per channel. The default is pixel / 255.
+    The network's input is (pixel / divisor - mean[c]) / std[c]; the default is pixel / 255. A normalization of the
+    network's own, that was found in the file and folded, follows: (input - own_mean[c]) / own_std[c]. Means and
+    standard deviations have one entry, or one per channel.
     """
 
     divisor: float = 255.0
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    own_mean: tuple[float, ...] = (0.0,)
+    own_std: tuple[float, ...] = (1.0,)
+
+    @property
+    def channels(self) -> int:
+        """How many channels are told apart; 1 where all are treated alike."""
+        return max(map(len, (self.mean, self.std, self.own_mean, self.own_std)))
 
     def to_input(self, pixels: np.ndarray) -> np.ndarray:
-        """The float32 network input of `pixels[n, c, ...]` (any numeric type, 0..255)."""
-        x = np.asarray(pixels, np.float32) / np.float32(self.divisor)
-        if self.mean == (0.0,) and self.std == (1.0,):
-            return x
-        along = (1, -1) + (1,) * (x.ndim - 2)
-        mean, std = (np.asarray(v, np.float32).reshape(along) for v in (self.mean, self.std))
-        return (x - mean) / std
+        """The network's float32 input, as its file takes it, of `pixels[n, c, ...]` (any numeric type, 0..255)."""
+        return _standardized(np.asarray(pixels, np.float32) / np.float32(self.divisor), self.mean, self.std)
+
+    def enter(self, x: np.ndarray) -> np.ndarray:
+        """What the first node reads of the network's input `x[n, c, ...]`, in float32."""
+        return _standardized(np.asarray(x, np.float32), self.own_mean, self.own_std)
+
+
+def _standardized(x: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+    if mean == (0.0,) and std == (1.0,):
+        return x
+    along = (1, -1) + (1,) * (x.ndim - 2)
+    return (x - np.asarray(mean, np.float32).reshape(along)) / np.asarray(std, np.float32).reshape(along)
 
 
 class Node(Struct, frozen=True, kw_only=True):

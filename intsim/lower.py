@@ -161,12 +161,11 @@ def _border(tensor: str, affines: dict[str, Affine], wanted: Affine, machine: Ta
 def _input_door(source: QuantizedGraph, name: str, affine: Affine) -> Door:
     shape = source.graph.shapes[name]
     pixels = source.graph.pixels.get(name, Pixels())
-    channels = max(len(pixels.mean), len(pixels.std))
-    ramp = np.repeat(np.arange(256)[:, None], channels, axis=1)
+    ramp = np.repeat(np.arange(256)[:, None], pixels.channels, axis=1)
     return Door(
         tensor=name,
         shape=shape,
         affine=affine,
         pixels=pixels,
-        table=quantized(pixels.to_input(ramp), affine),
+        table=quantized(pixels.enter(pixels.to_input(ramp)), affine),
     )

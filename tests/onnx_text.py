@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 from naive import RUN, run_graph
 
-from intsim.graph import Graph
+from intsim.graph import Graph, Pixels
 from intsim.normalise import normalise, unsupported
 from intsim.onnx_io import read
 
@@ -50,7 +50,7 @@ def difference(
     """The largest difference between a normalised graph and onnxruntime's run of the file, relative to its outputs.
 
     `last` is what the file computes after the graph's outputs: the Softmax that was dropped.
-    The file sees pixels / 255, or pixels where the network itself takes those; the graph sees them by its `pixels`.
+    The file sees pixels / 255, or bytes where it takes those; the graph what its own normalization makes of them.
     """
     rng = np.random.default_rng(0)
     file_inputs, graph_inputs = {}, {}
@@ -59,7 +59,7 @@ def difference(
         name, drawn = value.name, rng.integers(0, 256, (shape[0] or batch, *shape[1:])).astype(np.float32)
         raw = value.type.tensor_type.elem_type == onnx.TensorProto.UINT8
         file_inputs[name] = drawn.astype(np.uint8) if raw else drawn / np.float32(255)
-        graph_inputs[name] = graph.pixels[name].to_input(drawn) if name in graph.pixels else file_inputs[name]
+        graph_inputs[name] = graph.pixels.get(name, Pixels()).enter(file_inputs[name])
     ours = run_graph(graph, graph_inputs)
     theirs = run_onnxruntime(path, file_inputs)
     return max(

@@ -100,9 +100,7 @@ def any_mac(rng: Rng) -> Mac:
     for _ in range(one_of(rng, 0, 1, 1, 2)):
         bits = one_of(rng, None, 16, int(rng.integers(2, 40)))
         size = int(one_of(rng, 1, 2, 2, 4, rng.integers(1, 12)))
-        levels.append(
-            Level(size=size, bits=bits, overflow=any_overflow(rng), first_only=not rng.integers(6))
-        )
+        levels.append(Level(size=size, bits=bits, overflow=any_overflow(rng), first_only=not rng.integers(6)))
     bits = one_of(rng, None, 32, 64, int(rng.integers(2, 30)), int(rng.integers(8, 24)))
     levels.append(Level(bits=bits, overflow=any_overflow(rng)))
     return Mac(

@@ -3,10 +3,10 @@
 import json
 import time
 
-import intsim_models
 import numpy as np
 import pytest
 
+import intsim_models
 from intsim import demo
 from intsim.build import load
 from intsim.calibrate import ranges
@@ -60,9 +60,9 @@ def test_there_is_one_row_for_every_network_target_attack_and_strength(results):
     for row in rows.values():
         rate = wilson(row["correct"], row["n"])
         assert (row["n"], row["low"], row["high"]) == (100, rate.low, rate.high)
-        assert set(row["paired"]) == {
-            who for who in ("float", "float null") if who != row["target"]
-        } - ({"float null"} if row["network"] == "cnn" else set())
+        assert set(row["paired"]) == {who for who in ("float", "float null") if who != row["target"]} - (
+            {"float null"} if row["network"] == "cnn" else set()
+        )
 
 
 def test_everybody_was_asked_about_the_same_images(results):

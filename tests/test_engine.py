@@ -103,7 +103,9 @@ def test_each_accumulator_gets_its_kernel_and_keeps_its_bits(kernel: str, mac: M
         rng = np.random.default_rng(seed)
         program = dot_program(rng, mac=mac, x=IntType(8, signed=False))
         found[agree(program, any_input(rng, program, 2))[0].split(";")[0]] += 1
-    assert sum(n for name, n in found.items() if kernel in name or kernel.replace("dense", "grouped") in name) >= 2, found
+    assert sum(n for name, n in found.items() if kernel in name or kernel.replace("dense", "grouped") in name) >= 2, (
+        found
+    )
 
 
 def test_random_programs_reach_every_kernel() -> None:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from intsim_kernels import codes, elementwise, overflow, rounding
 
 from intsim import arithmetic
 from intsim.integers import Overflow, Rounding
+from intsim_kernels import codes, elementwise, overflow, rounding
 
 TEN_BITS = range(-512, 512)
 unhurried = settings(deadline=None)  # a kernel's first call may compile it

@@ -5,6 +5,7 @@ from msgspec.structs import asdict, replace
 from nets import every_op, images
 
 from intsim import TARGETS, IntsimError, oracle
+from intsim.build import with_pixels
 from intsim.graph import Pixels
 from intsim.integers import affine
 from intsim.lower import lower
@@ -156,3 +157,20 @@ def test_a_program_is_made_of_the_records_of_its_waist() -> None:
     assert all(isinstance(step, Step) for step in program.steps)
     assert all(isinstance(door, Door) for door in (*program.inputs.values(), *program.outputs.values()))
     assert sum(isinstance(step.compute, Dot) for step in program.steps) == 3
+
+
+def test_a_normalization_that_was_folded_holds_for_floats_and_for_pixels() -> None:
+    """Floats come in the file's own range; what the user says of pixels does not replace what the file says."""
+    own = Pixels(own_mean=(0.4, 0.1), own_std=(-0.5, 2.0))
+    source = every_op(TARGETS["litert_ref"].scheme)
+    affines = source.affines | {"x": affine(0.02, 3, "s8")}
+    graph = replace(source.graph, pixels={"x": own})
+    x = images(3)
+    for said in (None, Pixels(divisor=128.0, mean=(0.5,), std=(0.25,))):
+        heard = with_pixels(graph, said)
+        program = lower(QuantizedGraph(graph=heard, affines=affines), TARGETS["litert_ref"])
+        inputs = (said or Pixels()).to_input(x)
+        by_pixels = oracle.run(program, x, trace=["x"]).traced["x"]
+        assert np.array_equal(by_pixels, oracle.run(program, inputs, trace=["x"]).traced["x"])
+        expected = (inputs - np.float32([[[[0.4]], [[0.1]]]])) / np.float32([[[[-0.5]], [[2.0]]]])
+        assert np.array_equal(by_pixels, quantized(expected, affines["x"]))

@@ -63,7 +63,9 @@ def test_the_bounds_are_attained_by_some_input_in_some_order(when: str, zero_poi
         low = int(rng.integers(-2, 2))
         high = low + int(rng.integers(0, 3))
         zx = int(rng.integers(low, high + 1))
-        dot = gemm([rng.integers(-4, 5, 3).tolist()], int(rng.integers(-9, 10)), when=when, zx=zx, zero_point=zero_point)
+        dot = gemm(
+            [rng.integers(-4, 5, 3).tolist()], int(rng.integers(-9, 10)), when=when, zx=zx, zero_point=zero_point
+        )
         seen = every_partial_sum(dot, low, high)
         found = ranges.bounds(dot, low, high)
         assert (found.low[0], found.high[0]) == (min(seen), max(seen))
@@ -139,9 +141,7 @@ def test_one_bit_less_is_not_proven_and_does_overflow() -> None:
             weight = np.sort(rng.integers(-128, 128, 9))[::-1].tolist()
             dot = gemm([weight])
             bits = int(ranges.bounds(dot, 0, 255).bits[0])
-            fits, short = (
-                replace(dot, mac=Mac(levels=(Level(bits=b, overflow=overflow),))) for b in (bits, bits - 1)
-            )
+            fits, short = (replace(dot, mac=Mac(levels=(Level(bits=b, overflow=overflow),))) for b in (bits, bits - 1))
             assert ranges.cannot_overflow(fits, 0, 255).all()
             assert not ranges.cannot_overflow(short, 0, 255).any()
             signs = [np.where(np.array(weight) > 0, 255, 0), np.where(np.array(weight) < 0, 255, 0)]

@@ -54,11 +54,12 @@ def _constant(torch: Any, array: np.ndarray, kind: Any) -> Tensor:
 
 def _enter(torch: Any, x: Tensor, pixels: Pixels) -> Tensor:
     x = x if pixels.divisor == 255.0 else x * (255.0 / pixels.divisor)
-    if pixels.mean == (0.0,) and pixels.std == (1.0,):
-        return x
     along = (-1,) + (1,) * (x.ndim - 2)
-    mean, std = (torch.tensor(v, dtype=x.dtype).reshape(along) for v in (pixels.mean, pixels.std))
-    return (x - mean) / std
+    for means, stds in ((pixels.mean, pixels.std), (pixels.own_mean, pixels.own_std)):
+        if means != (0.0,) or stds != (1.0,):
+            mean, std = (torch.tensor(v, dtype=x.dtype).reshape(along) for v in (means, stds))
+            x = (x - mean) / std
+    return x
 
 
 # ---- the ops as intsim.normalise spells them: torch, the attributes with the output's "shape", the inputs ------------

@@ -137,8 +137,9 @@ def _one_checked(graph: Graph, name: str, x: np.ndarray) -> np.ndarray:
 
 def _entered(graph: Graph, arrays: Mapping[str, np.ndarray], start: int, step: int) -> dict[str, np.ndarray]:
     chunk = {name: array[start : start + step] for name, array in arrays.items()}
+    pixels = {name: graph.pixels.get(name, Pixels()) for name in chunk}
     return {
-        name: graph.pixels.get(name, Pixels()).to_input(x) if x.dtype == np.uint8 else x for name, x in chunk.items()
+        name: pixels[name].enter(pixels[name].to_input(x) if x.dtype == np.uint8 else x) for name, x in chunk.items()
     }
 
 
@@ -177,8 +178,7 @@ def _widened(name: str, seen: Observed | None, values: np.ndarray) -> Observed:
 
 def _with_pixels(pixels: Pixels, seen: Observed) -> Observed:
     """An input that images enter can hold every pixel, whether or not the calibration data do."""
-    channels = max(len(pixels.mean), len(pixels.std))
-    ends = pixels.to_input(np.repeat([[0.0], [255.0]], channels, axis=1))
+    ends = pixels.enter(pixels.to_input(np.repeat([[0.0], [255.0]], pixels.channels, axis=1)))
     return replace(seen, low=min(seen.low, float(ends.min())), high=max(seen.high, float(ends.max())))
 
 

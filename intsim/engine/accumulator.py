@@ -31,7 +31,8 @@ class Sums(Struct, frozen=True, kw_only=True, eq=False):
 class Site(Struct, frozen=True, kw_only=True, eq=False):
     """A Dot on samples `shape[..., c]` of integers in x (its padding included), with what is proven of it.
 
-    `folded`: its products are of raw integers. `places`: of the window on one sample. `register`: bits (None: exact) and overflow of the bias at the end.
+    `folded`: its products are of raw integers. `places`: of the window on one sample. `register`: bits
+    (None: exact) and overflow of the bias at the end.
     """
 
     dot: Dot

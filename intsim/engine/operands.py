@@ -86,21 +86,50 @@ def _dense(dot: Dot, shape: Shape, w: np.ndarray, block: int) -> AddProducts:
 
     at = places(shape, dot.window)
     assert at is not None
+    segments, length = _runs(at, "hwc")
     flat = w.reshape(len(w), -1)
     outputs, depth = len(flat), flat.shape[1]
     block = min(block, -(-depth // 16) * 16)
-    blocks = -(-depth // block)
-    packed = np.zeros((-(-outputs // 4) * 4, blocks, block), np.int16)
+    packed = np.zeros((-(-outputs // 4) * 4, -(-depth // block), block), np.int16)
     packed.reshape(len(packed), -1)[:outputs, :depth] = flat
     weights = np.ascontiguousarray(packed.transpose(1, 0, 2))
-    segments, length = at.rows, at.row_taps * at.channels
-    if length < 8:  # runs as short as these are gathered faster one by one
-        segments, length = (at.rows[:, None] + np.arange(length)).ravel(), 1
 
     def add(x: np.ndarray, acc: np.ndarray) -> None:
         dense(lanes(x, at, dot.input_zero_point, 0, np.int16), at.size, at.base, segments, length, weights, acc)
 
     return add
+
+
+def paired(dot: Dot, shape: Shape, w: np.ndarray, folded: bool) -> AddProducts:
+    """The kernel for pairs of products, in the machine's order."""
+    from intsim_kernels.ordered import pairs
+
+    at = places(shape, dot.window)
+    assert at is not None
+    segments, length = _runs(at, dot.mac.order)
+    taps = w.reshape(len(w), -1, w.shape[-1])
+    flat = (taps.transpose(0, 2, 1) if dot.mac.order == "chw" else taps).reshape(len(w), -1)
+    outputs, depth = flat.shape
+    packed = np.zeros((-(-outputs // 2) * 2, -(-depth // 32) * 16, 2), np.int16)
+    packed.reshape(len(packed), -1)[:outputs, :depth] = flat
+    weights = np.ascontiguousarray(packed.transpose(0, 2, 1))
+    zero, border = (0, dot.input_zero_point) if folded else (dot.input_zero_point, 0)
+
+    def add(x: np.ndarray, acc: np.ndarray) -> None:
+        pairs(lanes(x, at, zero, border, np.int16), at.size, at.base, segments, length, weights, acc)
+
+    return add
+
+
+def _runs(at: Places, order: str) -> tuple[np.ndarray, int]:
+    """A window's integers in the machine's order, as offsets of runs and their length.
+
+    Runs shorter than 8 are gathered faster one by one.
+    """
+    if order == "chw":
+        return (np.arange(at.channels)[:, None] + at.taps).ravel(), 1
+    length = at.row_taps * at.channels
+    return (at.rows, length) if length >= 8 else ((at.rows[:, None] + np.arange(length)).ravel(), 1)
 
 
 def _grouped(dot: Dot, shape: Shape, operand: type, dtype: type) -> AddProducts:

@@ -4,15 +4,13 @@ import numpy as np
 
 from intsim.engine.accumulator import CLAMPS, NONE, WRAPS, Counts, Site, Sums, centred, finish, hull
 from intsim.engine.codes import cast_code, overflow_code
-from intsim.engine.operands import INT16, INT32, centred_weights, grouped, within
+from intsim.engine.operands import INT16, INT32, AddProducts, centred_weights, grouped, paired, within
 from intsim.integers import Overflow
 from intsim.ranges import Interval
 
 
 def clamping(site: Site) -> Sums | None:
     """One or two saturating levels in int32: clamp(sum + clamp(tile)), where the bounds permit it."""
-    from intsim_kernels.ordered import clamped
-
     dot, found = site.dot, site.found
     limits = _clamp_limits(site)
     w = centred_weights(dot) if not site.folded else dot.weight
@@ -24,24 +22,40 @@ def clamping(site: Site) -> Sums | None:
     if ending is None or ending[1] is not np.int32:
         return None
     close = ending[2]
-    ops = grouped(dot, site.shape, centred=not site.folded, dtype=np.int16)
+    kernel, add = _clamped(site, w, tile, inner, outer)
     start = np.zeros(len(dot.bias), np.int32)
     if dot.bias_rule.when == "init":
         if (found.owed[0] != found.owed[1]).any():
             return None
         held = found.owed[0] if outer == INT32 else np.clip(found.owed[0], *outer)
         start = held.astype(np.int64).astype(np.int32)
-    ends = [np.int32(v) for v in (*inner, *outer)]
 
     def run(x: np.ndarray) -> tuple[np.ndarray, Counts]:
         acc = np.empty((len(x) * site.places, len(start)), np.int32)
         acc[:] = start
-        lanes = ops.lanes(x)
-        clamped(lanes, ops.at.size, ops.at.base, ops.taps, ops.stride, ops.lane, ops.weights, tile, *ends, acc)
+        add(x, acc)
         close(acc)
         return acc, NONE
 
-    return Sums(kernel="clamped", why="it may saturate", run=run, value=hull(found.value))
+    return Sums(kernel=kernel, why="it may saturate", run=run, value=hull(found.value))
+
+
+def _clamped(site: Site, w: np.ndarray, tile: int, inner: Interval, outer: Interval) -> tuple[str, AddProducts]:
+    """The kernel that adds tiles to accumulators: a faster one for pairs of small products clamped to 16 bits."""
+    from intsim_kernels.ordered import clamped
+
+    dot, x = site.dot, site.x if site.folded else centred(site)
+    products = [a * b for a in x for b in (int(w.min()), int(w.max()))]
+    if dot.group == 1 and (tile, inner, outer) == (2, INT16, INT32) and within((min(products), max(products)), INT16):
+        return "pairs", paired(dot, site.shape, w, site.folded)
+    ops = grouped(dot, site.shape, centred=not site.folded, dtype=np.int16)
+    ends = [np.int32(v) for v in (*inner, *outer)]
+
+    def add(x: np.ndarray, acc: np.ndarray) -> None:
+        lanes = ops.lanes(x)
+        clamped(lanes, ops.at.size, ops.at.base, ops.taps, ops.stride, ops.lane, ops.weights, tile, *ends, acc)
+
+    return "clamped", add
 
 
 def _clamp_limits(site: Site) -> tuple[int, Interval, Interval, float] | None:
@@ -86,7 +100,7 @@ def _limits(bits: int, overflow: Overflow) -> Interval:
 
 def tree(site: Site) -> Sums:
     """Every register that the machine has, in its order, in int64; the only kernel that counts."""
-    from intsim_kernels.ordered import tree as kernel
+    from intsim_kernels.tree import tree as kernel
 
     dot = site.dot
     ops = grouped(dot, site.shape, centred=not site.folded, dtype=np.int32)

@@ -11,7 +11,7 @@ _RAW_PIXELS = 0.1
 
 
 def scale_into_pixels(site: Site, node: Node) -> Change | None:
-    """a ((p / d - m) / t) + s = (p / d - (m - s t / a)) / (t / a): on an input, it is how pixels become the input.
+    """a ((x - m) / t) + s = (x - (m - s t / a)) / (t / a): on an input x, it is the network's own normalization.
 
     Where nobody has said what the input's pixels are, a network whose own |a| is below 0.1 takes pixels 0 to 255 as
     they are: d = 1. (On inputs 0 to 1 such a network would see a picture of almost one color.)
@@ -24,13 +24,10 @@ def scale_into_pixels(site: Site, node: Node) -> Change | None:
         return None
     raw = x not in site.graph.pixels and float(np.abs(a).max()) < _RAW_PIXELS
     before = site.graph.pixels.get(x, Pixels(divisor=1.0) if raw else Pixels())
-    mean, std = np.asarray(before.mean) - s * np.asarray(before.std) / a, np.asarray(before.std) / a
-    divisor = before.divisor
-    if not mean.any() and len(set(std)) == 1:
-        divisor, std = divisor * std[0], np.ones(1)
-    after = Pixels(divisor=float(divisor), mean=_short(mean), std=_short(std))
-    mean_text, std_text = (" ".join(f"{v:.4g}" for v in values[:4]) for values in (after.mean, after.std))
-    note = f"{node.name}: folded into how pixels become {x}: (pixel / {after.divisor:g} - [{mean_text}]) / [{std_text}]"
+    own_mean = np.asarray(before.own_mean) - s * np.asarray(before.own_std) / a
+    after = replace(before, own_mean=_short(own_mean), own_std=_short(np.asarray(before.own_std) / a))
+    mean_text, std_text = (" ".join(f"{v:.4g}" for v in values[:4]) for values in (after.own_mean, after.own_std))
+    note = f"{node.name}: folded into how {x} is read: ({x} - [{mean_text}]) / [{std_text}]"
     if raw:
         note += ", since the network itself takes pixels from 0 to 255"
     return Change(nodes={node.name: ()}, rename={node.outputs[0]: x}, pixels={x: after}, note=note)

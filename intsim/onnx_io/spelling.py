@@ -132,10 +132,28 @@ def model(
         {
             "intsim.format": f"{dialect} {FORMAT}",
             "intsim.types": json.dumps(types),
-            "intsim.pixels": msgspec.json.encode(quantized.graph.pixels).decode(),
+            "intsim.pixels": msgspec.json.encode(_composed(quantized.graph.pixels)).decode(),
         },
     )
     return proto
+
+
+def _composed(pixels: dict[str, Pixels]) -> dict[str, Pixels]:
+    """The way from a pixel to the file's input, which is what the first node reads: no normalization is left inside.
+
+    ((p / d - m) / t - m') / t' = (p / d - (m + t m')) / (t t').
+    """
+    found = {}
+    for name, each in pixels.items():
+        mean, std, own_mean, own_std = (np.asarray(v) for v in (each.mean, each.std, each.own_mean, each.own_std))
+        own = each.own_mean != (0.0,) or each.own_std != (1.0,)
+        composed = Pixels(
+            divisor=each.divisor,
+            mean=tuple(np.atleast_1d(mean + std * own_mean).tolist()),
+            std=tuple(np.atleast_1d(std * own_std).tolist()),
+        )
+        found[name] = composed if own else each
+    return found
 
 
 class Metadata(Struct, frozen=True, kw_only=True):

@@ -117,6 +117,7 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> list
 
     Neighbours that are too near form a block around the mean of where they wanted to be.
     """
+
     def centre(members: list[int]) -> float:
         half = gap * (len(members) - 1) / 2
         return max(low + half, min(sum(places[i] for i in members) / len(members), high - half))

@@ -6,10 +6,8 @@ outputs of a group are the ones that become vectors.
 
 import numpy as np
 
-from intsim_kernels import codes
 from intsim_kernels.compiled import kernel
-from intsim_kernels.overflow import held
-from intsim_kernels.rounding import shifted
+from intsim_kernels.dot import gather
 
 
 @kernel
@@ -73,118 +71,53 @@ def clamped(x, size, base, taps, stride, lane, weights, tile, inner_low, inner_h
                     sums[o] = clip32(sums[o] + part[o], low, high)
 
 
-# ---- any tree of levels ----------------------------------------------------------------------------------------
+# ---- pairs that saturate ---------------------------------------------------------------------------------------
 
 
 @kernel
-def add(register, item, bits, overflow, counting, hit):
-    """register = held(register + item), in place; the number of adds that were not exact, if counting."""
-    if bits == 0 or (bits == 64 and overflow != codes.SATURATE_SYM):
-        for o in range(len(register)):
-            register[o] += item[o]
-        return 0
-    top = np.int64((np.uint64(1) << np.uint64(bits - 1)) - np.uint64(1))
-    spare = np.int64(64 - bits)
-    events = 0
-    if not counting and overflow == codes.SATURATE:
-        for o in range(len(register)):
-            register[o] = min(max(register[o] + item[o], -top - 1), top)
-    elif not counting and overflow in (codes.WRAP, codes.FORBID):
-        for o in range(len(register)):
-            register[o] = ((register[o] + item[o]) << spare) >> spare
-    else:
-        for o in range(len(register)):
-            exact = register[o] + item[o]
-            register[o] = held(exact, bits, overflow, 1)
-            if register[o] != exact:
-                events += 1
-                hit[o] = 1
-    return events
+def two_rows_of_pairs(patch, weights, sums):
+    """sums[i, o] = sum over k of clamp16(patch[i, 0, k] * weights[o, 0, k] + patch[i, 1, k] * weights[o, 1, k]).
 
-
-@kernel
-def push(item, level, levels, registers, fill, done, counting, hit):
-    """Adds the items to a level's registers, and a group that is complete to the next level's; destroys `item`."""
-    events = 0
-    while True:
-        if done[level]:
-            level += 1
-            continue
-        events += add(registers[level], item, levels[level, 1], levels[level, 2], counting, hit)
-        fill[level] += 1
-        if fill[level] != levels[level, 0]:
-            return events
-        item[:] = registers[level]
-        registers[level, :] = 0
-        fill[level] = 0
-        done[level] = levels[level, 3]
-        level += 1
-
-
-@kernel
-def tree(x, size, base, taps, stride, lane, weights, cast, levels, owed, zeros, init, bias, counting, out, counts):
-    """out[r, g * m + o]: the whole accumulator, through every register that the machine has; int64.
-
-    `cast` int64 `[7]`: the products' register: bits (0: none), signed, overflow, right, base, negative, odd. `levels`
-    int64 `[l, 4]`, inner to outer: size (0: all), bits (0: exact), overflow, first_only. What is owed, owed[o] -
-    zeros[o] * sum of x, is what the outermost level starts from (`init`), or is added at the end in the register `bias`
-    (bits, overflow). `counts` int64 `[3]` grows, if counting, by: outputs with events, events, outputs whose exact sum
-    the outermost register cannot hold. Every sum stays within 2^62.
+    int16 operands whose single products fit int16; int32 sums, which wrap. As in `dot.two_rows`, nothing but the loop
+    that becomes vectors stands here.
     """
-    rows, places = len(out), len(base)
-    groups, depth, outputs = weights.shape
-    last = len(levels) - 1
-    registers = np.empty((last + 1, outputs), np.int64)
-    fill, done = np.empty(last + 1, np.int64), np.empty(last + 1, np.int64)
-    item, exact, due, hit = (
-        np.empty(outputs, np.int64),
-        np.empty(outputs, np.int64),
-        np.empty(outputs, np.int64),
-        np.empty(outputs, np.int64),
-    )
-    for r in range(rows):
-        start = r // places * size + base[r % places]
-        for g in range(groups):
-            i = start + g * stride
-            registers[:] = 0
-            fill[:] = 0
-            done[:] = 0
-            hit[:] = 0
-            events = 0
+    low, high = np.int32(-(1 << 15)), np.int32((1 << 15) - 1)
+    for o in range(0, len(weights), 2):
+        a0 = a1 = b0 = b1 = np.int32(0)
+        for k in range(patch.shape[2]):
+            u, v = patch[0, 0, k], patch[0, 1, k]
+            x, y = patch[1, 0, k], patch[1, 1, k]
+            p, q = weights[o, 0, k], weights[o, 1, k]
+            r, s = weights[o + 1, 0, k], weights[o + 1, 1, k]
+            a0 = np.int32(a0 + clip32(np.int32(np.int16(u * p)) + np.int32(np.int16(v * q)), low, high))
+            a1 = np.int32(a1 + clip32(np.int32(np.int16(u * r)) + np.int32(np.int16(v * s)), low, high))
+            b0 = np.int32(b0 + clip32(np.int32(np.int16(x * p)) + np.int32(np.int16(y * q)), low, high))
+            b1 = np.int32(b1 + clip32(np.int32(np.int16(x * r)) + np.int32(np.int16(y * s)), low, high))
+        sums[0, o], sums[0, o + 1] = a0, a1
+        sums[1, o], sums[1, o + 1] = b0, b1
+
+
+@kernel
+def pairs(x, size, base, segments, length, weights, out):
+    """out[r, o] += sum over pairs of products, each pair clamped to 16 bits; int32, which wraps.
+
+    As `dot.dense`, with `weights` int16 `[outputs + pad, 2, k]`, the outputs padded with zeros to an even number: first
+    and second of every pair, in the machine's order, which is also that of the segments.
+    """
+    rows, outputs = out.shape
+    places = len(base)
+    padded, _, half = weights.shape
+    row = np.zeros(2 * half, np.int16)
+    patch = np.empty((2, 2, half), np.int16)
+    sums = np.empty((2, padded), np.int32)
+    for r in range(0, rows, 2):
+        for i in range(2):
+            at = min(r + i, rows - 1)
+            gather(x, at // places * size + base[at % places], segments, length, row)
+            for k in range(half):
+                patch[i, 0, k] = row[2 * k]
+                patch[i, 1, k] = row[2 * k + 1]
+        two_rows_of_pairs(patch, weights, sums)
+        for i in range(min(2, rows - r)):
             for o in range(outputs):
-                due[o] = owed[g * outputs + o]
-                if zeros[g * outputs + o] != 0:
-                    for k in range(depth):
-                        due[o] -= zeros[g * outputs + o] * x[i + taps[k] + o * lane]
-                exact[o] = due[o]
-            if init:
-                item[:] = due
-                events += add(registers[last], item, levels[last, 1], levels[last, 2], counting, hit)
-            for k in range(depth):
-                j = i + taps[k]
-                for o in range(outputs):
-                    item[o] = np.int64(x[j + o * lane]) * weights[g, k, o]
-                if counting:
-                    for o in range(outputs):
-                        exact[o] += item[o]
-                if cast[0] > 0:
-                    for o in range(outputs):
-                        p = shifted(item[o], cast[3], cast[4], cast[5], cast[6])
-                        item[o] = held(p, cast[0], cast[2], cast[1])
-                        if item[o] != p:
-                            events += 1
-                            hit[o] = 1
-                events += push(item, 0, levels, registers, fill, done, counting, hit)
-            for level in range(last):
-                if fill[level] > 0:
-                    item[:] = registers[level]
-                    events += push(item, level + 1, levels, registers, fill, done, counting, hit)
-            if not init:
-                events += add(registers[last], due, bias[0], bias[1], counting, hit)
-            for o in range(outputs):
-                out[r, g * outputs + o] = registers[last, o]
-            if counting:
-                counts[1] += events
-                for o in range(outputs):
-                    counts[0] += hit[o]
-                    counts[2] += held(exact[o], levels[last, 1], codes.WRAP, 1) != exact[o]
+                out[r + i, o] += sums[i, o]
