@@ -1,0 +1,67 @@
+"""What the README and the docs say is true now."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from intsim.arithmetic import rounded
+from intsim.cli import group
+from intsim.integers import Rounding
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "models/README.md"]
+
+
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def readme_script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "readme.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_machines_is_current() -> None:
+    assert readme_script().machines() in text(ROOT / "README.md"), "run: python benchmarks/readme.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", text(page)):
+        assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_verb_that_is_named_exists(page: Path) -> None:
+    for verb in re.findall(r"^ +\$? ?intsim ([a-z]+)", text(page), flags=re.M):
+        assert verb in group.commands, verb
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_is_named_exists(page: Path) -> None:
+    for name in re.findall(r"`((?:intsim|tests|kernels|models|benchmarks|docs)/[\w./]+)`", text(page)):
+        assert (ROOT / name).exists(), name
+
+
+def test_the_table_of_roundings_is_the_arithmetic() -> None:
+    rows = dict(re.findall(r"^\| ([A-Z_]+) \|[^|]*((?:\| -?\d )+)\|$", text(ROOT / "docs/arithmetic.md"), flags=re.M))
+    assert set(rows) == {mode.name for mode in Rounding}
+    for name, cells in rows.items():
+        expected = [rounded(n, 4, Rounding[name]) for n in (10, -10, 9, -9)]
+        assert [int(cell) for cell in cells.split("|")[1:]] == expected, name
+
+
+def test_every_equation_that_code_cites_stands_in_the_docs() -> None:
+    known = {int(n) for n in re.findall(r"^\*\*\((\d+)\)\*\*", text(ROOT / "docs/arithmetic.md"), flags=re.M)}
+    assert known == set(range(1, 22))
+    for path in (ROOT / "intsim").rglob("*.py"):
+        for first, last in re.findall(r"\((\d{1,2})\)(?:-\((\d{1,2})\))?[.,:;]", text(path)):
+            assert int(first) in known | {0}, f"{path}: ({first})"
+            assert not last or int(last) in known
