@@ -69,7 +69,10 @@ def dense(x, size, base, segments, length, weights, out):
             gather(x, row // places * size + base[row % places], segments, length, patch[half])
         for b in range(blocks):
             if blocks > 1:
-                part[:] = patch[:, b * block : (b + 1) * block]
+                for half in range(2):
+                    source = patch[half, b * block : (b + 1) * block]
+                    for k in range(block):
+                        part[half, k] = source[k]
                 two_rows(part, weights[b], sums)
             else:
                 two_rows(patch, weights[0], sums)

@@ -49,8 +49,9 @@ def push(item, level, levels, registers, fill, done, counting, hit):
         fill[level] += 1
         if fill[level] != levels[level, 0]:
             return events
-        item[:] = registers[level]
-        registers[level, :] = 0
+        for o in range(len(item)):
+            item[o] = registers[level, o]
+            registers[level, o] = 0
         fill[level] = 0
         done[level] = levels[level, 3]
         level += 1
@@ -93,7 +94,8 @@ def tree(x, size, base, taps, stride, lane, weights, cast, levels, owed, zeros, 
                         due[o] -= zeros[g * outputs + o] * x[i + taps[k] + o * lane]
                 exact[o] = due[o]
             if init:
-                item[:] = due
+                for o in range(outputs):
+                    item[o] = due[o]
                 events += add(registers[last], item, levels[last, 1], levels[last, 2], counting, hit)
             for k in range(depth):
                 j = i + taps[k]
@@ -112,7 +114,8 @@ def tree(x, size, base, taps, stride, lane, weights, cast, levels, owed, zeros, 
                 events += push(item, 0, levels, registers, fill, done, counting, hit)
             for level in range(last):
                 if fill[level] > 0:
-                    item[:] = registers[level]
+                    for o in range(outputs):
+                        item[o] = registers[level, o]
                     events += push(item, level + 1, levels, registers, fill, done, counting, hit)
             if not init:
                 events += add(registers[last], due, bias[0], bias[1], counting, hit)

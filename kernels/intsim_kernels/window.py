@@ -24,7 +24,9 @@ def largest(x, base, taps, out):
     for n in range(images):
         for p in range(places):
             i = base[p] + taps[0]
-            out[n, p, :] = x[n, i : i + channels]
+            source = x[n, i : i + channels]
+            for c in range(channels):
+                out[n, p, c] = source[c]
             for t in range(1, len(taps)):
                 i = base[p] + taps[t]
                 source = x[n, i : i + channels]
