@@ -95,7 +95,14 @@ def any_cast(rng: Rng) -> Cast:
 
 
 def any_mac(rng: Rng) -> Mac:
-    """One to three levels, from hopelessly narrow to exact."""
+    """One to three levels, from hopelessly narrow to exact; some are the saturating pairs of x86."""
+    if not rng.integers(8):
+        pairs = Level(size=2, bits=16, overflow=Overflow.SATURATE)
+        return Mac(
+            levels=(pairs, Level(bits=int(one_of(rng, 32, rng.integers(10, 33))))),
+            zero_point=one_of(rng, "folded", "in_operand"),
+            order=one_of(rng, "hwc", "chw"),
+        )
     levels = []
     for _ in range(one_of(rng, 0, 1, 1, 2)):
         bits = one_of(rng, None, 16, int(rng.integers(2, 40)))
@@ -208,8 +215,8 @@ def any_dot(rng: Rng, mac: Mac | None = None, x: IntType | None = None) -> tuple
     """A Dot, its input's shape, and the affines of its input and output."""
     sizes = any_spatial(rng)
     groups = int(one_of(rng, 1, 1, rng.integers(1, 4))) if sizes else 1
-    depth = int(one_of(rng, 1, rng.integers(1, 7))) if sizes else int(rng.integers(1, 40))
-    outputs = groups * int(one_of(rng, 1, rng.integers(1, 7)))
+    depth = int(one_of(rng, 1, rng.integers(1, 7))) if sizes else int(one_of(rng, *rng.integers(1, [8, 40, 300])))
+    outputs = groups * int(one_of(rng, 1, rng.integers(1, 7), rng.integers(1, 20)))
     kind = any_type(rng) if x is None else x
     source, out = any_affine(rng, kind), any_affine(rng, any_type(rng))
     window = any_window(rng, sizes) if sizes else Window(kernel=(), strides=(), dilations=(), begin=(), end=())

@@ -7,7 +7,7 @@ from intsim.evaluate.camera import digest
 from intsim.evaluate.judged import judged
 from intsim.evaluate.records import FLOAT, NULL, Images, Judge
 from intsim.evaluate.verdict import curves, verdict
-from intsim.report import Counted, Example, Results, Rung, Width
+from intsim.report import Behind, Counted, Example, Results, Rung, Width
 
 CLASSES = 10
 FGSM, PGD = (0.0, 2.0, 4.0, 8.0, 16.0), (0.0, 2.0, 8.0)
@@ -18,6 +18,7 @@ SLOPES = {  # (right when clean, lost per step of 1/255)
     ("net w2", NULL): (0.60, 0.03),
     ("net w8", "ideal"): (0.92, 0.05),
     ("net w4", "ideal"): (0.84, 0.025),  # below float before eps = 3.2 steps, above it after
+    ("net w4", "float, same input"): (0.915, 0.02),
     ("net w2", "ideal"): (0.20, 0.005),
     ("net w8", "cmsis_nn_s8"): (0.918, 0.0495),
     ("net w8", "nvdla_small"): (0.905, 0.049),
@@ -59,6 +60,7 @@ def sample(n: int = 500, seed: int = 0) -> Results:
         command="intsim demo",
         class_names=tuple(f"class {i}" for i in range(CLASSES)),
         widths=tuple(Width(bits=b, network=f"net w{b}", target="ideal") for b in (8, 4, 2)),
+        doors=(Behind(network="net w4", target="float, same input", levels=16),),
         ladder=tuple(
             Rung(bits=bits, overflow=mode, network="net w8", target=f"machine+acc{bits}_{mode}")
             for mode in ("wrap", "saturate")

@@ -8,10 +8,14 @@ import pytest
 
 import intsim_models
 from intsim import demo
+from intsim.attack.door import one_thread
 from intsim.build import load
 from intsim.calibrate import ranges
+from intsim.demo.panel import behind_the_door, doors
+from intsim.demo.size import DOOR
 from intsim.engine import run as execute
 from intsim.errors import IntsimError
+from intsim.evaluate.judges import float_judge
 from intsim.lower import lower
 from intsim.quantize import quantize
 from intsim.quantized import dequantized
@@ -49,12 +53,12 @@ def test_there_is_one_row_for_every_network_target_attack_and_strength(results):
     rows = {(row["network"], row["target"], row["attack"], row["eps_steps"]): row for row in results["rows"]}
     assert len(rows) == len(results["rows"])
     sets = [("clean", 0), ("noise", 4), ("noise", 12), ("fgsm", 4), ("fgsm", 12)]
-    panel = [("cnn", "float"), ("cnn 8 bits", "float null"), ("cnn 8 bits", "ideal"), ("cnn 8 bits", "litert_ref")]
-    panel += [("cnn 3 bits", who) for who in ("float null", demo.DOOR, "ideal")]
+    judges = [("cnn", "float"), ("cnn 8 bits", "float null"), ("cnn 8 bits", "ideal"), ("cnn 8 bits", "litert_ref")]
+    judges += [("cnn 3 bits", who) for who in ("float null", DOOR, "ideal")]
     rungs = [("cnn 8 bits", f"litert_ref+acc{b}_{mode}") for mode in ("wrap", "saturate") for b in (32, 15)]
     hit = results["gallery"][0]["eps_steps"]
     few = [("clean", 0), ("fgsm", hit), ("noise", hit)]
-    assert set(rows) == {(*judge, *one) for judge in panel for one in sets} | {
+    assert set(rows) == {(*judge, *one) for judge in judges for one in sets} | {
         (*judge, *one) for judge in rungs for one in few
     }
     for row in rows.values():
@@ -94,6 +98,7 @@ def test_three_bits_have_collapsed_and_the_page_says_so(made, results):
 def test_the_gallery_says_what_the_rows_say(results):
     assert {example["kind"] for example in results["gallery"]} >= {"fools both"}
     for example in results["gallery"]:
+        assert example["target"] in MINI.targets, "the chip is a chip"
         right = {}
         for row in results["rows"]:
             who = (row["network"], row["target"])
@@ -148,12 +153,21 @@ def test_float_behind_the_door_sees_exactly_what_the_integers_see():
     graph = load(intsim_models.path("cnn"))
     quantized = quantize(graph, ranges(graph, images.x_calibration[:50]), weight_bits=3, activation_bits=3)
     program = lower(quantized, TARGETS["ideal"])
-    judge = demo._behind_the_door(graph, program, "x")
+    judge = behind_the_door(graph, quantized, "x")
     x = images.x[:20]
     entered = execute(program, x, trace=(graph.inputs[0],)).traced[graph.inputs[0]]
     rounded = 255 * dequantized(entered, quantized.affines[graph.inputs[0]])
     assert len(np.unique(rounded)) == 8
-    assert np.array_equal(judge.answer(x), demo.float_judge(graph).answer(rounded))
+    assert [behind.levels for behind in doors(graph, {"x": quantized})] == [8]
+    assert np.array_equal(judge.answer(x), float_judge(graph).answer(rounded))
+
+
+def test_torch_has_its_threads_back():
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    with one_thread():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from nets import every_op, images
 from programs import any_input, any_program, dot_program, other_program
 
 from intsim import TARGETS, IntsimError, engine, oracle
+from intsim.build import build
 from intsim.engine import planning
 from intsim.integers import IntType, Overflow
 from intsim.lower import lower
@@ -20,7 +21,9 @@ from intsim.program import Dot, Program
 from intsim.target import Level, Mac, Target
 from intsim.targets import with_accumulator
 
-unhurried = settings(deadline=None, max_examples=60)
+MODELS = Path(__file__).parents[1] / "models" / "intsim_models"
+
+unhurried = settings(deadline=None, max_examples=150)
 
 
 def everything(program: Program) -> list[str]:
@@ -79,6 +82,39 @@ def test_any_other_step(seed: int) -> None:
     agree(program, any_input(rng, program, 2), threads=2)
 
 
+def embedded(name: str, target: Target) -> Program:
+    data = np.load(MODELS / "data" / "fashion.npz")
+    return build(MODELS / f"{name}.onnx", target, calibration=data["x_calibration"][:64])
+
+
+def fashion(images: int) -> np.ndarray:
+    return np.load(MODELS / "data" / "fashion.npz")["x"][:images]
+
+
+@pytest.mark.parametrize("target", ["litert_ref", "ort_x86_avx2"])
+def test_a_whole_network(target: str) -> None:
+    agree(embedded("mlp", TARGETS[target]), fashion(2))
+
+
+def test_a_whole_network_whose_accumulators_saturate() -> None:
+    """LeNet-5 with 14 bits: some channels are proven, others saturate in their order."""
+    program = embedded("lenet5", with_accumulator(TARGETS["litert_ref"], 14, Overflow.SATURATE))
+    used = agree(program, fashion(1))
+    assert any("clamped" in kernel for kernel in used)
+    assert sum(step.outputs for step in engine.run(program, fashion(1), count=True).overflows.values()) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", ["mlp", "lenet5", "cnn", "dscnn", "resnet8"])
+def test_whole_networks_on_every_machine_that_takes_them(name: str, target: str) -> None:
+    try:
+        program = embedded(name, TARGETS[target])
+    except IntsimError as reason:
+        pytest.skip(str(reason))
+    agree(program, fashion(1))
+
+
 PAIRS = Level(size=2, bits=16, overflow=Overflow.SATURATE)
 
 
@@ -89,7 +125,8 @@ PAIRS = Level(size=2, bits=16, overflow=Overflow.SATURATE)
         ("dense, wrapped", Mac(levels=(Level(bits=13),))),
         ("dense, wrapped", Mac(levels=(Level(size=3, bits=20), Level(bits=13)))),
         ("clamped", Mac(levels=(Level(bits=13, overflow=Overflow.SATURATE),))),
-        ("clamped", Mac(levels=(PAIRS, Level()), zero_point="folded")),
+        ("pairs", Mac(levels=(PAIRS, Level()), zero_point="folded")),
+        ("pairs", Mac(levels=(PAIRS, Level(bits=21)), order="chw")),
         ("clamped", Mac(levels=(PAIRS, Level(bits=17, overflow=Overflow.SATURATE)))),
         ("clamped", Mac(levels=(Level(size=5, bits=None), Level(bits=13, overflow=Overflow.SATURATE_SYM)))),
         ("tree", Mac(levels=(Level(size=3, bits=12), Level(bits=20)))),
@@ -99,7 +136,7 @@ PAIRS = Level(size=2, bits=16, overflow=Overflow.SATURATE)
 def test_each_accumulator_gets_its_kernel_and_keeps_its_bits(kernel: str, mac: Mac) -> None:
     """On 8-bit integers at the ends of their range, so that every register overflows that can."""
     found: Counter[str] = Counter()
-    for seed in range(12):
+    for seed in range(20):
         rng = np.random.default_rng(seed)
         program = dot_program(rng, mac=mac, x=IntType(8, signed=False))
         found[agree(program, any_input(rng, program, 2))[0].split(";")[0]] += 1
@@ -111,13 +148,13 @@ def test_each_accumulator_gets_its_kernel_and_keeps_its_bits(kernel: str, mac: M
 def test_random_programs_reach_every_kernel() -> None:
     """Otherwise the tests above would prove nothing of the ones that are missed."""
     reached: set[str] = set()
-    for seed in range(400):
+    for seed in range(600):
         program = any_program(np.random.default_rng(seed))
         for count in (False, True):
             for _, kernel, _ in engine.describe(program, count=count):
                 reached.update(kernel.replace(" + ", "; ").split("; "))
     assert reached >= {
-        *("dense", "dense, wrapped", "grouped", "grouped, wrapped", "clamped", "tree"),
+        *("dense", "dense, wrapped", "grouped", "grouped, wrapped", "clamped", "pairs", "counted", "tree"),
         *("fixed_point", "fixed_point_wide", "float_scale", "thresholds"),
         *("largest", "total", "float32_average", "float32_add", "clipped_add", "fixed_point, three times", "numpy"),
     }

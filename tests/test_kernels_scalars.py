@@ -23,7 +23,7 @@ def test_the_codes_stand_for_the_enums_members() -> None:
 @pytest.mark.parametrize("mode", Rounding)
 def test_shifts_of_all_10_bit_numbers(mode: Rounding) -> None:
     for right in range(13):
-        numbers = [int(v) for v in rounding.addends(np.array([right]), getattr(codes, mode.name))[:, 0]]
+        numbers = [int(v) for v in rounding.steps(np.array([right]), getattr(codes, mode.name))[:, 0]]
         for n in TEN_BITS:
             assert rounding.shifted(n, *numbers) == arithmetic.shifted(n, right, mode), (n, right)
 
@@ -31,7 +31,7 @@ def test_shifts_of_all_10_bit_numbers(mode: Rounding) -> None:
 @unhurried
 @given(st.integers(-(2**61), 2**61), st.integers(0, 61), st.sampled_from(Rounding))
 def test_shifts_of_wide_numbers(n: int, right: int, mode: Rounding) -> None:
-    numbers = [int(v) for v in rounding.addends(np.array([right]), getattr(codes, mode.name))[:, 0]]
+    numbers = [int(v) for v in rounding.steps(np.array([right]), getattr(codes, mode.name))[:, 0]]
     assert rounding.shifted(n, *numbers) == arithmetic.shifted(n, right, mode)
 
 

@@ -79,7 +79,8 @@ def test_the_bounds_hold_with_weight_zero_points_too() -> None:
         dot = gemm([rng.integers(-4, 5, 3).tolist()], 5, when="init", zx=1, zw=2, zero_point=zero_point)
         seen = every_partial_sum(dot, -1, 1)
         found = ranges.bounds(dot, -1, 1)
-        assert found.low[0] <= min(seen) and max(seen) <= found.high[0]
+        assert found.low[0] <= min(seen)
+        assert max(seen) <= found.high[0]
 
 
 def test_the_width_is_the_smallest_that_holds_both_ends() -> None:
@@ -87,7 +88,8 @@ def test_the_width_is_the_smallest_that_holds_both_ends() -> None:
     low, high = (np.array(side, object) for side in zip(*ends, strict=True))
     found = ranges.width(low, high).tolist()
     for (least, most), bits in zip(ends, found, strict=True):
-        assert -(1 << bits - 1) <= least and most < 1 << bits - 1
+        assert -(1 << bits - 1) <= least
+        assert most < 1 << bits - 1
         assert bits == 1 or not (-(1 << bits - 2) <= least and most < 1 << bits - 2)
 
 
@@ -103,7 +105,7 @@ def test_the_widths_of_the_literature() -> None:
 def test_what_is_proven_never_overflows(seed: int) -> None:
     """On random inputs and on those that push each channel to its ends."""
     rng = np.random.default_rng(seed)
-    dot, shape, source, _ = any_dot(rng)
+    dot, _shape, source, _ = any_dot(rng)
     program = dot_program(np.random.default_rng(seed))
     x = any_input(rng, program, 3)["x0"]
     proven = ranges.cannot_overflow(dot, source.type.low, source.type.high)
@@ -166,7 +168,8 @@ def test_every_tensor_stays_in_its_interval(seed: int, dots: bool) -> None:
     program = dot_program(rng) if dots else other_program(rng)
     traced = oracle.run(program, any_input(rng, program, 2), trace=["*"]).traced
     for name, (low, high) in ranges.intervals(program).items():
-        assert low <= traced[name].min() and traced[name].max() <= high
+        assert low <= traced[name].min()
+        assert traced[name].max() <= high
 
 
 def test_a_relu_makes_the_bounds_of_what_follows_narrower() -> None:
@@ -177,7 +180,8 @@ def test_a_relu_makes_the_bounds_of_what_follows_narrower() -> None:
     )
     clipped = ranges.accumulator_bounds(program)["depthwise"]
     free = ranges.accumulator_bounds(replace(program, steps=steps))["depthwise"]
-    assert (clipped.low >= free.low).all() and (clipped.high <= free.high).all()
+    assert (clipped.low >= free.low).all()
+    assert (clipped.high <= free.high).all()
     assert (clipped.low > free.low).any()
     assert set(ranges.accumulator_bounds(program)) == {"conv", "depthwise", "gemm"}
 

@@ -19,11 +19,11 @@ from sample_results import sample
 
 from intsim.errors import IntsimError
 from intsim.evaluate.records import FLOAT
-from intsim.report import headlines, picture, render, results, telling
+from intsim.report import chart, headlines, picture, render, results, telling
 from intsim.report.chart import spread
 from intsim.report.gallery import LARGEST, added, data_uri, thumbnail, unpacked
-from intsim.report.record import row_of, rows_of
-from intsim.report.words import broken
+from intsim.report.record import curve_of, row_of, rows_of
+from intsim.report.words import broken, firm
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +134,9 @@ def test_the_transfer_tables_hold_every_machine_attack_and_strength(found, page)
         ]  # fmt: skip
     row = row_of(found, "net w8", "nvdla_small", "fgsm", 2.0)
     line = transfer[0][-1]
-    assert line[5:7] == [str(row.paired[FLOAT].gained), str(row.paired[FLOAT].lost)]
-    assert line[3].startswith(f"{100 * row.transferred.value:.1f}")
-    assert f"of {row.transferred.n}" in line[3]
+    assert line[6:8] == [str(row.paired[FLOAT].gained), str(row.paired[FLOAT].lost)]
+    assert line[4].startswith(f"{100 * row.transferred.value:.1f}")
+    assert f"of {row.transferred.n}" in line[4]
 
 
 def test_a_crossing_is_ringed_where_the_curves_cross_and_nowhere_else(found, page):
@@ -151,10 +151,16 @@ def test_a_crossing_is_ringed_where_the_curves_cross_and_nowhere_else(found, pag
 
 
 def test_a_crossing_that_chance_explains_is_not_ringed(found):
-    curves = tuple(
-        c if c.crossing is None else replace(c, crossing=replace(c.crossing, share=0.5)) for c in found.curves
-    )
-    assert "crossing-0" not in render(replace(found, curves=curves))
+    curve = curve_of(found, "net w4", "ideal", "fgsm")
+    rows = rows_of(found, "net w4", "ideal", "fgsm")
+    assert firm(curve, rows) == curve.crossing is not None
+    assert firm(replace(curve, crossing=replace(curve.crossing, share=0.5)), rows) is None
+    assert firm(replace(curve, crossing=replace(curve.crossing, high=None)), rows) is None
+    assert firm(replace(curve, crossing=replace(curve.crossing, rising=False)), rows) is None
+    unsure = [replace(row, paired={FLOAT: replace(row.paired[FLOAT], p=0.04)}) for row in rows]
+    assert firm(curve, unsure) is None, "0.04 at five strengths is no finding"
+    without = tuple(replace(c, crossing=None) for c in found.curves)
+    assert "crossing-0" not in render(replace(found, curves=without))
 
 
 def test_a_collapsed_width_is_marked_and_never_counted_in_its_favour(found, page):
@@ -167,7 +173,20 @@ def test_a_collapsed_width_is_marked_and_never_counted_in_its_favour(found, page
     table = next(table for table in _Tables(page).tables if table[0][0] == "who")
     line = next(row for row in table if row[0].startswith("idealnet w2"))
     assert line[0].endswith("collapsed")
-    assert line[3] == "–", "no transfer rate of a network that has given up"
+    assert line[4] == "–", "no transfer rate of a network that has given up"
+
+
+def test_what_the_rounding_of_the_input_does_alone_is_told_apart(found, page):
+    (said,) = [sentence for sentence in headlines(found) if "float behind an input of 16 levels" in sentence]
+    eps = telling(found, "fgsm")
+    for who in ("ideal", "float, same input"):
+        one = row_of(found, "net w4", who, "fgsm", eps).paired[FLOAT]
+        assert f"{100 * one.difference:+.1f}" in said
+    assert said.endswith("For all of them most of it happens where the input is rounded, before any arithmetic.")
+    assert 'id="apart-4-' in page
+    assert page.count("float, same input</text>") == 1, "one line in one chart"
+    away = replace(found, doors=(), rows=tuple(row for row in found.rows if "same input" not in row.target))
+    assert "before any arithmetic" not in " ".join(headlines(away))
 
 
 def test_ten_points_below_float_is_broken_only_where_that_is_sure(found):
@@ -247,6 +266,18 @@ def test_the_picture_is_a_small_standalone_svg_with_text_as_text_or_a_png(found)
     assert image.size[0] > 1000
     with pytest.raises(IntsimError, match="gif"):
         picture(found, "gif")
+
+
+def test_rounding_coordinates_leaves_the_texts_alone():
+    with chart.figure(300, 200) as (made, axes):
+        axes[0, 0].plot([0, 0.000041], [0, 1], label="0.123456789")
+        axes[0, 0].set_xticks([0, 0.00002, 0.00004], ["0.00000", "0.00002", "0.00004"])
+        axes[0, 0].legend()
+        drawn = chart.svg(made, "x", "tiny")
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
+    assert "0.123456789" in texts
+    assert {"0.00000", "0.00002", "0.00004"} <= set(texts)
+    assert not re.search(r"\d\.\d{4,}", re.sub(r">[^<]*<", "><", drawn))
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=9))

@@ -38,7 +38,7 @@ def run(
     if threads is not None and threads < 1:
         raise IntsimError(f"{threads} threads", where="threads", mend="give 1 or more")
     keep = wanted(program, trace)
-    values = enter(program, x)
+    values = {name: np.require(array, requirements="W") for name, array in enter(program, x).items()}
     total = len(next(iter(values.values())))
     kept = _space(program, {*keep, *(door.tensor for door in program.outputs.values())}, total)
     counts: Counted = {step.name: np.zeros(3, np.int64) for step in program.steps if isinstance(step.compute, Dot)}

@@ -27,9 +27,9 @@ def cast_takes(to: Cast | None) -> bool:
 
 def cast_code(to: Cast | None) -> np.ndarray:
     """int64 `[7]`: bits (0: no cast), signed, overflow, and the four numbers of the shift."""
-    from intsim_kernels.rounding import addends
+    from intsim_kernels.rounding import steps
 
     if to is None:
         return np.zeros(7, np.int64)
-    shift = addends(np.array([to.shift]), rounding_code(to.rounding))[:, 0]
+    shift = steps(np.array([to.shift]), rounding_code(to.rounding))[:, 0]
     return np.array([to.bits, to.signed, overflow_code(to.overflow), *shift], np.int64)

@@ -170,7 +170,7 @@ def _float(add: Add, dtype: np.dtype) -> tuple[str, str, Run] | None:
 
     def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         out = np.empty(a.size, dtype)
-        flat = a.reshape(-1), b.reshape(-1)
+        flat = a.reshape(-1).astype(np.int32), b.reshape(-1).astype(np.int32)
         if isinstance(add.rule, Float32Add):
             float32_add(*flat, *numbers, int(fused), *ends, out)
         else:

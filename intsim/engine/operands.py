@@ -60,7 +60,7 @@ def grouped(dot: Dot, shape: Shape, *, centred: bool, dtype: type) -> Grouped:
         taps=np.ascontiguousarray(taps.ravel()),
         stride=depth,
         lane=int(depthwise),
-        weights=np.ascontiguousarray(packed, dtype),
+        weights=np.array(packed, dtype, order="C"),
         zero=dot.input_zero_point if centred else 0,
         border=0 if centred else dot.input_zero_point,
         dtype=dtype,

@@ -109,14 +109,14 @@ def tree(site: Site) -> Sums:
     )
     owed, zeros = dot.bias, np.zeros(len(dot.bias), np.int64)
     if site.folded:
-        zeros = np.ascontiguousarray(np.broadcast_to(dot.weight_zero_point, dot.bias.shape))
+        zeros = np.array(np.broadcast_to(dot.weight_zero_point, dot.bias.shape))
         k, zx = dot.weight[0].size, dot.input_zero_point
         owed = dot.bias - zx * dot.weight.astype(np.int64).reshape(len(owed), -1).sum(1) + k * zx * zeros
     bits, overflow = site.register
     ends = (
         cast_code(dot.mac.product),
         levels,
-        np.ascontiguousarray(owed),
+        np.array(owed),
         zeros,
         int(dot.bias_rule.when == "init"),
         np.array([bits or 0, overflow_code(overflow)], np.int64),

@@ -107,7 +107,7 @@ def _mean(
 ) -> tuple[Callable[[np.ndarray], None] | None, int]:
     """What turns sums of q - zx `[n, place, c]` into averages, in place, and the largest magnitude that gives."""
     from intsim_kernels import elementwise
-    from intsim_kernels.rounding import addends
+    from intsim_kernels.rounding import steps
 
     rule, zero, count = pool.rule, pool.input_zero_point, counts[0] * counts[1]
     match rule:
@@ -128,7 +128,7 @@ def _mean(
                 if bits > 60 or value * max(factor) >= LIMIT:
                     return None, 0
                 value = (value * max(factor) >> bits) + 1
-            how = addends(np.array([bits]), rule_mode)
+            how = steps(np.array([bits]), rule_mode)
             multipliers = [factor.astype(np.int64) for factor in factors]
 
             def scale(acc: np.ndarray) -> None:

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from intsim.arithmetic import requantized
 from intsim.engine.codes import cast_code, cast_takes, overflow_code, rounding_code
-from intsim.integers import Rounding
+from intsim.integers import Overflow, Rounding
 from intsim.program import Rescale
 from intsim.ranges import Interval
 from intsim.target import FixedPoint, Float32Requantize, Float32Scale, Float64Scale, PowerOfTwo, Thresholds
@@ -16,11 +17,15 @@ LIMIT = 1 << 62
 
 
 class Requantizer(Struct, frozen=True, kw_only=True, eq=False):
-    """`run(acc[rows, c], out[rows, c])` fills `out`; acc int32 or int64 inside the interval it was planned for."""
+    """`run(acc[rows, c], out[rows, c])` fills `out`; acc int32 or int64, inside the interval it was planned for.
+
+    `narrow`: that interval lies within int32.
+    """
 
     kernel: str
     why: str
     run: Callable[[np.ndarray, np.ndarray], None]
+    narrow: bool = False
 
 
 def plan_rescale(rescale: Rescale, channels: int, acc: Interval) -> Requantizer:
@@ -33,9 +38,9 @@ def plan_rescale(rescale: Rescale, channels: int, acc: Interval) -> Requantizer:
             planned = _float(rescale, channels, acc)
         case Thresholds():
             planned = _thresholds(rescale, channels)
-    return planned or Requantizer(
-        kernel="python", why="numbers beyond 64 bits", run=lambda acc, out: _plain(rescale, acc, out)
-    )
+    if planned is not None:
+        return replace(planned, narrow=max(-acc[0] - 1, acc[1]) < 1 << 31)
+    return Requantizer(kernel="python", why="numbers beyond 64 bits", run=lambda acc, out: _plain(rescale, acc, out))
 
 
 def _plain(rescale: Rescale, acc: np.ndarray, out: np.ndarray) -> None:
@@ -44,8 +49,8 @@ def _plain(rescale: Rescale, acc: np.ndarray, out: np.ndarray) -> None:
 
 
 def _spread(values: np.ndarray | list | int, channels: int, dtype: type = np.int64) -> np.ndarray:
-    """One number a channel, `[channels]`."""
-    return np.ascontiguousarray(np.broadcast_to(np.asarray(values, dtype), channels))
+    """One number a channel, `[channels]`; a copy, since to numba a read-only array is another type."""
+    return np.array(np.broadcast_to(np.asarray(values, dtype), channels))
 
 
 # ---- multipliers and shifts ------------------------------------------------------------------------------------
@@ -87,7 +92,7 @@ def _numbers(rescale: Rescale) -> list[_Numbers]:
 
 def _fixed(rescale: Rescale, channels: int, acc: Interval) -> Requantizer | None:
     from intsim_kernels import requantize
-    from intsim_kernels.rounding import addends
+    from intsim_kernels.rounding import steps
 
     rule, numbers = rescale.rule, _numbers(rescale)
     assert isinstance(rule, FixedPoint | PowerOfTwo)
@@ -106,10 +111,19 @@ def _fixed(rescale: Rescale, channels: int, acc: Interval) -> Requantizer | None
     left = _spread([n.left for n in numbers], channels)
     after = _spread([n.after for n in numbers], channels)
     ends = (cast_code(rule.middle), after, rescale.low, rescale.high, overflow_code(rescale.overflow))
+    if _is_gemmlowp(rescale, numbers):
+        last = steps(_spread([n.right for n in numbers], channels), last_mode).astype(np.int32)
+        factors, lefts, offsets = (v.astype(np.int32) for v in (multiplier, left, after))
+        low, high = np.int32(rescale.low), np.int32(rescale.high)
+        return Requantizer(
+            kernel="doubled",
+            why="gemmlowp's rule, in 32-bit lanes",
+            run=lambda acc, out: requantize.doubled(acc, out, factors, lefts, last, offsets, low, high),
+        )
     if all(plain < LIMIT for plain, _ in bounds):
-        shifts = addends(_spread(first, channels), first_mode)
+        shifts = steps(np.array(first), first_mode)
         add = _spread([n.add << n.right for n in numbers], channels)
-        last = addends(_spread([n.right for n in numbers], channels), last_mode)
+        last = steps(_spread([n.right for n in numbers], channels), last_mode)
         return Requantizer(
             kernel="fixed_point",
             why="every product fits 62 bits",
@@ -123,6 +137,18 @@ def _fixed(rescale: Rescale, channels: int, acc: Interval) -> Requantizer | None
         run=lambda acc, out: requantize.fixed_point_wide(
             acc, out, multiplier, left, register, firsts, first_mode, add, right, last_mode, *ends
         ),
+    )
+
+
+def _is_gemmlowp(rescale: Rescale, numbers: list[_Numbers]) -> bool:
+    """A doubling high multiplication in 32 bits, a shift, a clamp; every number within int32."""
+    rule = rescale.rule
+    return (
+        isinstance(rule, FixedPoint)
+        and (rule.bits, rule.first, rule.register, rule.middle) == (31, Rounding.HALF_UP, 32, None)
+        and rescale.overflow is Overflow.SATURATE
+        and max(abs(rescale.low), abs(rescale.high), abs(rescale.zero_point)) < 1 << 30
+        and all(n.add == 0 and 0 <= n.multiplier < 1 << 31 and n.left <= 31 and n.right <= 30 for n in numbers)
     )
 
 
@@ -182,7 +208,7 @@ def _thresholds(rescale: Rescale, channels: int) -> Requantizer:
     from intsim_kernels import requantize
 
     assert rescale.thresholds is not None
-    table = np.ascontiguousarray(np.broadcast_to(rescale.thresholds, (channels, rescale.thresholds.shape[1])))
+    table = np.array(np.broadcast_to(rescale.thresholds, (channels, rescale.thresholds.shape[1])))
     return Requantizer(
         kernel="thresholds",
         why="the machine compares",

@@ -21,11 +21,16 @@ def plain(compute: Any, dtype: np.dtype, why: str) -> tuple[str, str, Run]:
 
 
 def requantizing(requantizer: Requantizer, dtype: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
-    """The requantization as a function of accumulators `[rows, c]`."""
+    """The requantization as a function of accumulators `[rows, c]`.
+
+    Every pair of types is a kernel to be compiled: accumulators are int32 where they fit, outputs of other types than
+    int8 and uint8 take the way over int64.
+    """
+    direct = dtype if dtype.itemsize == 1 else np.dtype(np.int64)
 
     def run(acc: np.ndarray) -> np.ndarray:
-        out = np.empty(acc.shape, dtype)
-        requantizer.run(acc, out)
-        return out
+        out = np.empty(acc.shape, direct)
+        requantizer.run(acc.astype(np.int32, copy=False) if requantizer.narrow else acc, out)
+        return out.astype(dtype, copy=False)
 
     return run

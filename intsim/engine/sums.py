@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from intsim.engine.accumulator import NONE, WRAPS, Counts, Site, Sums, centred, finish, hull
 from intsim.engine.codes import cast_takes
+from intsim.engine.counting import counting
 from intsim.engine.operands import INT32, free_products, within
 from intsim.engine.ordered import clamping, tree
 from intsim.graph import Shape
@@ -51,7 +52,8 @@ def _chosen(site: Site) -> Sums:
         return planned
     if dot.group == 1 and proven.any():
         return _divided(site, proven)
-    if not site.count and (planned := clamping(site)) is not None:
+    planned = counting(site) if site.count else clamping(site)
+    if planned is not None:
         return planned
     return tree(site)
 

@@ -84,7 +84,7 @@ def svg(made: Any, name: str, title: str) -> str:
 def picture(made: Any, kind: str) -> bytes:
     """The figure as a file's bytes: "svg", that stands alone, or "png" at twice the pixels."""
     if kind == "svg":
-        return _element(made).encode()
+        return _element(made, transparent=False).encode()
     if kind != "png":
         raise IntsimError(f'no picture is of kind "{kind}"', mend="choose svg or png")
     buffer = io.BytesIO()
@@ -92,17 +92,21 @@ def picture(made: Any, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def _element(made: Any) -> str:
+def _element(made: Any, *, transparent: bool = True) -> str:
     """matplotlib's SVG without what depends on the day, and with sizes that follow the page's width."""
     buffer = io.StringIO()
-    made.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    made.savefig(buffer, format="svg", transparent=transparent, metadata={"Date": None, "Creator": None})
     whole = buffer.getvalue()
     element = whole[whole.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>\s*", "", element, flags=re.DOTALL)
     element = re.sub(r"<!--.*?-->\s*", "", element, flags=re.DOTALL)
     element = re.sub(r'(<svg [^>]*?)width="[\d.]+pt" height="[\d.]+pt"', r"\1", element, count=1)
     element = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", element)
-    return re.sub(r"\d+\.\d{4,}", lambda m: f"{float(m[0]):.3f}".rstrip("0").rstrip("."), element)
+    return re.sub(r"<[^>]*>", lambda tag: re.sub(r"\d+\.\d{4,}", _rounded, tag[0]), element)
+
+
+def _rounded(coordinate: re.Match[str]) -> str:
+    return f"{float(coordinate[0]):.3f}".rstrip("0").rstrip(".")
 
 
 def _escaped(text: str) -> str:

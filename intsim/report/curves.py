@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from intsim.report.chart import GRID, INK, NULL, QUIET, figure, label_ends, svg
+from intsim.report.chart import GRID, INK, QUIET, figure, label_ends, svg
 
 WIDTH, HEIGHT = 385.0, 290.0
 
@@ -34,18 +34,14 @@ class Mark(Struct, frozen=True, kw_only=True):
     text: str
 
 
-def strength(
-    curves: Sequence[Curve], marks: Sequence[Mark], *, name: str, title: str, alt: str, y_label: str = "right, %"
-) -> str:
+def strength(curves: Sequence[Curve], marks: Sequence[Mark], *, name: str, title: str, alt: str) -> str:
     """The SVG of accuracy against attack strength, the crossings ringed."""
     with figure(WIDTH, HEIGHT) as (made, axes):
-        draw_strength(axes[0, 0], curves, marks, title=title, y_label=y_label)
+        draw_strength(axes[0, 0], curves, marks, title=title)
         return svg(made, name, alt)
 
 
-def draw_strength(
-    axes: Any, curves: Sequence[Curve], marks: Sequence[Mark], *, title: str, y_label: str = "right, %"
-) -> None:
+def draw_strength(axes: Any, curves: Sequence[Curve], marks: Sequence[Mark], *, title: str) -> None:
     """`strength`, into axes of a larger figure."""
     top = max(max(curve.x) for curve in curves)
     axes.set_title(title)
@@ -58,7 +54,7 @@ def draw_strength(
     _rings(axes, marks)
     label_ends(axes, [(top * 1.02, c.y[-1], c.name, c.colour) for c in curves], 7.5)
     _strength_axis(axes)
-    axes.set_ylabel(y_label)
+    axes.set_ylabel("right, %")
 
 
 def difference(curves: Sequence[Curve], marks: Sequence[Mark], *, name: str, title: str, alt: str) -> str:
@@ -151,38 +147,38 @@ def _rings(axes: Any, marks: Sequence[Mark]) -> None:
 
 
 class Dot(Struct, frozen=True, kw_only=True):
-    """One line of a dot chart: `value` with its interval, and in grey below it `beside`: (value, low, high)."""
+    """One line of a dot chart: `value` = (value, low, high), and `beside` it others, each with its colour."""
 
     name: str
-    value: float
-    low: float
-    high: float
+    value: tuple[float, float, float]
     colour: str
-    beside: tuple[float, float, float] | None = None
+    beside: tuple[tuple[str, tuple[float, float, float]], ...] = ()
 
 
-def dots(lines: Sequence[Dot], *, name: str, title: str, alt: str, x_label: str, beside: str) -> str:
-    """The SVG of one dot with its interval a line, and a grey one below it."""
-    with figure(WIDTH, 70 + 34 * len(lines)) as (made, axes):
+def dots(lines: Sequence[Dot], *, name: str, title: str, alt: str, x_label: str) -> str:
+    """The SVG of dots with their intervals as lines, one line of dots below the other."""
+    with figure(WIDTH, 70 + 38 * len(lines)) as (made, axes):
         (plot,) = axes[0]
         plot.set_title(title)
         plot.axvline(0, color=INK, linewidth=1.2)
         for i, dot in enumerate(lines):
-            _whisker(plot, i - 0.14, (dot.value, dot.low, dot.high), dot.colour)
-            if dot.beside is not None:
-                _whisker(plot, i + 0.2, dot.beside, NULL)
+            _whisker(plot, i - 0.24, dot.value, dot.colour)
+            for k, (colour, value) in enumerate(dot.beside):
+                _whisker(plot, i + 0.24 * k, value, colour, small=True)
         plot.set_yticks(range(len(lines)), [dot.name for dot in lines], color=INK)
         plot.set_ylim(len(lines) - 0.4, -0.6)
         plot.tick_params(axis="y", length=0)
         plot.grid(axis="y", visible=False)
-        plot.set_xlabel(f"{x_label} (grey: {beside})", color=QUIET)
+        plot.set_xlabel(x_label, color=QUIET)
         return svg(made, name, alt)
 
 
-def _whisker(axes: Any, place: float, value: tuple[float, float, float], colour: str) -> None:
-    """A dot at `value` = (value, low, high), its interval a line."""
-    axes.plot(value[1:], (place, place), color=colour, linewidth=2)
-    axes.plot(value[0], place, "o", color=colour)
+def _whisker(axes: Any, place: float, value: tuple[float, float, float], colour: str, *, small: bool = False) -> None:
+    """A dot at `value` = (value, low, high), its interval a line; a small one is hollow."""
+    axes.plot(value[1:], (place, place), color=colour, linewidth=1.2 if small else 2.4)
+    axes.plot(
+        value[0], place, "o", color=colour, markerfacecolor="white" if small else colour, markersize=4 if small else 6
+    )
 
 
 def layers(

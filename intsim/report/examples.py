@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from intsim.evaluate.records import FLOAT, NULL, Images, Judge, bits
+from intsim.evaluate.records import FLOAT, Images, Judge, bits
 from intsim.report.gallery import thumbnail
-from intsim.report.record import Example, Results, row_of
+from intsim.report.record import Example, Results, judges, row_of
 from intsim.report.words import broken
 
 KINDS = {
@@ -25,7 +25,8 @@ def examples(
 
     `clean` and `attacked` are sets of uint8 images that all judges of the `panel` were asked about.
     """
-    usable = [judge for judge in panel if judge.target not in (FLOAT, NULL) and _usable(found, judge, clean)]
+    integer = judges(found)
+    usable = [judge for judge in panel if (judge.network, judge.target) in integer and _usable(found, judge, clean)]
     reference = next(judge for judge in panel if judge.target == FLOAT)
     chosen = []
     taken: set[int] = set()

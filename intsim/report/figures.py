@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from intsim.attack.catalogue import NOISE
-from intsim.evaluate.records import CLEAN, FLOAT, NULL, Row
+from intsim.evaluate.records import FLOAT, NULL, Row
 from intsim.report import curves, words
 from intsim.report.chart import COLOURS, MARKERS, ORDERED, QUIET, colours
 from intsim.report.chart import FLOAT as FLOAT_COLOUR
 from intsim.report.chart import NULL as NULL_COLOUR
 from intsim.report.curves import Curve, Dot, Mark
 from intsim.report.record import (
-    Counted,
     Results,
     Width,
+    behind_of,
     curve_of,
     float_network,
     judges,
@@ -22,6 +22,7 @@ from intsim.report.record import (
     rows_of,
     searching,
 )
+from intsim.statistics import Crossing
 
 
 class Figure(Struct, frozen=True, kw_only=True):
@@ -32,7 +33,6 @@ class Figure(Struct, frozen=True, kw_only=True):
 
 
 MOST_LINES = 6
-MODES = {"wrap": "an overflow wraps", "saturate": "an overflow saturates"}
 
 
 def strengths(found: Results) -> list[Figure]:
@@ -55,15 +55,15 @@ def attack_lines(found: Results, attack: str) -> tuple[list[Curve], list[Mark], 
     noise = rows_of(found, network, FLOAT, NOISE.get(own[-1].norm, "noise"))
     noise = [row for row in noise if row.eps_steps <= own[-1].eps_steps]
     if len(noise) > 1:
-        lines.append(_curve("noise on float", noise, NULL_COLOUR, style=":", marker=""))
-    lines.append(_curve("float", own, FLOAT_COLOUR))
+        lines.append(row_curve("noise on float", noise, NULL_COLOUR, style=":", marker=""))
+    lines.append(row_curve("float", own, FLOAT_COLOUR))
     for (pair, name, colour), marker in zip(plan, MARKERS[1:] * len(plan), strict=False):
         rows = rows_of(found, *pair, attack)
         if len(rows) < 2:
             continue
         gone = words.broken(rows)
         lines.append(
-            _curve(
+            row_curve(
                 f"{name}, collapsed" if gone else name,
                 rows,
                 QUIET if gone else colour,
@@ -71,23 +71,21 @@ def attack_lines(found: Results, attack: str) -> tuple[list[Curve], list[Mark], 
                 marker=marker,
             )
         )
-        crossing = None if gone else getattr(curve_of(found, *pair, attack), "crossing", None)
-        if crossing is not None and words.firm(crossing):
-            at = 255 * crossing.at
-            marks.append(
-                Mark(
-                    at=at,
-                    y=100 * crossing.accuracy,
-                    low=255 * crossing.low,
-                    high=255 * crossing.high,
-                    colour=colour,
-                    text=f"{at:.1f}",
-                )
-            )
+        curve = curve_of(found, *pair, attack)
+        if gone or curve is None or curve.crossing is None:
+            continue
+        if (crossing := words.firm(curve, rows)) is not None:
+            marks.append(_mark(crossing, 100 * crossing.accuracy, colour))
             told.append(f"{name} crosses float at {words.crossing_text(crossing)}.")
-        elif crossing is not None:
-            told.append(f"{name} passes float near {255 * crossing.at:.1f}/255 no more surely than by chance.")
+        else:
+            told.append(f"{name} passes float near {255 * curve.crossing.at:.1f}/255 no more surely than by chance.")
     return lines, marks, told
+
+
+def _mark(crossing: Crossing, y: float, colour: str) -> Mark:
+    at = 255 * crossing.at
+    low, high = (None if end is None else 255 * end for end in (crossing.low, crossing.high))
+    return Mark(at=at, y=y, low=low, high=high, colour=colour, text=f"{at:.1f}")
 
 
 def _compared(found: Results) -> list[tuple[tuple[str, str], str, str]]:
@@ -101,7 +99,8 @@ def _compared(found: Results) -> list[tuple[tuple[str, str], str, str]]:
     return [(pair, names[pair], colour) for pair, colour in zip(pairs, COLOURS, strict=False)]
 
 
-def _curve(name: str, rows: Sequence[Row], colour: str, *, style: str = "-", marker: str = "o") -> Curve:
+def row_curve(name: str, rows: Sequence[Row], colour: str, *, style: str = "-", marker: str = "o") -> Curve:
+    """The line of rows: accuracy in percent against strength, with its Wilson intervals."""
     return Curve(
         name=name,
         x=[row.eps_steps for row in rows],
@@ -131,14 +130,11 @@ def _difference(found: Results, width: Width, colour: str, attack: str) -> Figur
     nulls = rows_of(found, width.network, NULL, attack)
     gone = words.broken(rows)
     lines = [_apart("float null", nulls, NULL_COLOUR)] if nulls else []
-    if behind := rows_of(found, width.network, width.door, attack) if width.door else []:
+    if behind := behind_of(found, width.network, attack):
         lines.append(_apart("float, same input", behind, FLOAT_COLOUR, style=":"))
     lines.append(_apart(f"{width.bits} bits", rows, QUIET if gone else colour, style="--" if gone else "-"))
-    crossing = getattr(curve_of(found, width.network, width.target, attack), "crossing", None)
-    marks = []
-    if crossing is not None and not gone and words.firm(crossing):
-        at = 255 * crossing.at
-        marks = [Mark(at=at, y=0, low=255 * crossing.low, high=255 * crossing.high, colour=colour, text=f"{at:.1f}")]
+    crossing = None if gone else words.firm(curve_of(found, width.network, width.target, attack), rows)
+    marks = [] if crossing is None else [_mark(crossing, 0, colour)]
     title = f"{width.bits} bits" + (" (collapsed)" if gone else "")
     picture = curves.difference(
         lines,
@@ -170,7 +166,7 @@ def machines(found: Results) -> list[Figure]:
     pairs = [pair for pair in pairs if pair not in shown]
     names = words.short_names(pairs)
     hues = colours(list(names.values()))
-    made = []
+    made: list[Figure] = []
     for attack in searching(found):
         eps = words.telling(found, attack)
         lines = [dot for pair in pairs if (dot := _dot(found, pair, attack, eps, names[pair], hues)) is not None]
@@ -182,81 +178,24 @@ def machines(found: Results) -> list[Figure]:
                 title=title,
                 alt=f"{title}: each machine's difference from float",
                 x_label="points more than float",
-                beside="its float null",
             )
             made.append(Figure(svg=picture, caption=""))
     return made
 
 
 def _dot(found: Results, pair: tuple[str, str], attack: str, eps: float, name: str, hues: dict[str, str]) -> Dot | None:
-    row, null = row_of(found, *pair, attack, eps), row_of(found, pair[0], NULL, attack, eps)
+    row = row_of(found, *pair, attack, eps)
     if row is None:
         return None
-    own, beside = row.paired[FLOAT], None if null is None else null.paired[FLOAT]
-    return Dot(
-        name=name,
-        value=100 * own.difference,
-        low=100 * own.low,
-        high=100 * own.high,
-        colour=hues[name],
-        beside=None if beside is None else (100 * beside.difference, 100 * beside.low, 100 * beside.high),
+    null = row_of(found, pair[0], NULL, attack, eps)
+    behind = next((one for one in behind_of(found, pair[0], attack) if one.eps_steps == eps), None)
+    beside = tuple(
+        (colour, _whisker(one)) for colour, one in ((NULL_COLOUR, null), (FLOAT_COLOUR, behind)) if one is not None
     )
+    return Dot(name=name, value=_whisker(row), colour=hues[name], beside=beside)
 
 
-def ladder(found: Results) -> list[Figure]:
-    """Accuracy against accumulator width for each mode: clean, and under each attack at its telling strength."""
-    if not found.ladder:
-        return []
-    widths = sorted({rung.bits for rung in found.ladder}, reverse=True)
-    made: list[Figure] = []
-    for mode in dict.fromkeys(rung.overflow for rung in found.ladder):
-        rungs = sorted((r for r in found.ladder if r.overflow == mode), key=lambda r: -r.bits)
-        lines = []
-        sets = [(CLEAN, 0.0), *((attack, words.telling(found, attack)) for attack in searching(found))]
-        for (attack, eps), colour in zip(sets, COLOURS, strict=False):
-            rows = [row for r in rungs if (row := row_of(found, r.network, r.target, attack, eps)) is not None]
-            places = [widths.index(r.bits) for r in rungs][: len(rows)]
-            if rows:
-                name = words.set_name(found, attack, eps)
-                line = _curve(name, rows, colour)
-                lines.append(Curve(**{**{f: getattr(line, f) for f in line.__struct_fields__}, "x": places}))
-        picture = curves.ladder(
-            lines,
-            widths,
-            name=f"ladder-{len(made)}",
-            title=MODES.get(mode, mode),
-            alt=f"accuracy against accumulator width, {mode}",
-        )
-        made.append(Figure(svg=picture, caption=""))
-    return made
-
-
-def overflows(found: Results) -> list[Figure]:
-    """For every accumulator that was counted and overflowed: the share of overflowing sums, layer by layer."""
-    made: list[Figure] = []
-    for target in dict.fromkeys(count.target for count in found.overflows):
-        of = [count for count in found.overflows if count.target == target]
-        if not any(count.outputs for count in of):
-            continue
-        names = list(dict.fromkeys(count.layer for count in of))
-        sets = list(dict.fromkeys((count.attack, count.eps_steps) for count in of))
-        shares = [
-            (
-                words.set_name(found, attack, eps),
-                colour,
-                [_share(of, n, attack, eps) for n in names],
-            )
-            for (attack, eps), colour in zip(sets, COLOURS, strict=False)
-        ]
-        picture = curves.layers(
-            names, shares, name=f"overflow-{len(made)}", title=target, alt=f"{target}: sums that overflow, by layer"
-        )
-        made.append(Figure(svg=picture, caption=""))
-    return made
-
-
-def _share(of: Sequence[Counted], layer: str, attack: str, eps: float) -> float:
-    for count in of:
-        if (count.layer, count.attack, count.eps_steps) == (layer, attack, eps):
-            return 100 * count.outputs / max(1, count.of_outputs)
-    return 0.0
+def _whisker(row: Row) -> tuple[float, float, float]:
+    """(value, low, high) of a row's difference from float, in points."""
+    own = row.paired[FLOAT]
+    return 100 * own.difference, 100 * own.low, 100 * own.high

@@ -7,7 +7,7 @@ from typing import Any
 from intsim.attack.catalogue import Attack
 from intsim.errors import IntsimError
 from intsim.evaluate.records import Evaluation
-from intsim.report import chart, figures, sentences, tables, words
+from intsim.report import accumulators, chart, figures, sentences, tables, words
 from intsim.report.record import Results, results, searching
 
 
@@ -27,8 +27,8 @@ def render(found: Results | Evaluation | Mapping[str, Any]) -> str:
         differences=figures.differences(record),
         machines=figures.machines(record),
         tables=tables.transfer(record),
-        ladder=figures.ladder(record),
-        overflows=figures.overflows(record),
+        ladder=accumulators.ladder(record),
+        overflows=accumulators.overflows(record),
         counts=tables.counts(record),
         gallery=tables.shown(record),
         rule=words.RULE,
@@ -66,7 +66,8 @@ def _attack(attack: Attack) -> str:
     if attack.function:
         return attack.function
     norm = {"linf": "L-inf", "l2": "L2"}[attack.norm]
-    return (
-        f"{norm}, {attack.steps} steps of {attack.step_size:g} times the radius on {attack.loss.replace('_', ' ')}, "
-        f"{attack.restarts} starts ({attack.start}), the {attack.keep} image is kept"
-    )
+    if attack.steps == 0:
+        return f"{norm}, a random direction at the full radius"
+    steps = f"{attack.steps} step{'s' * (attack.steps > 1)} of {attack.step_size:g} times the radius"
+    starts = f"{attack.restarts} start{'s' * (attack.restarts > 1)} ({attack.start})"
+    return f"{norm}, {steps} on {attack.loss.replace('_', ' ')}, {starts}, the {attack.keep} image is kept"

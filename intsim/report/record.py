@@ -1,6 +1,6 @@
 """What a page is made from: an evaluation, and the sections that a demo adds to it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -14,16 +14,19 @@ FORMAT = 1
 
 
 class Width(Struct, frozen=True, kw_only=True):
-    """One bit width of the section on bit widths: weights and activations of `bits` on one target.
-
-    `door`: the target under which stands the float network behind the same coarse input, "" where that is no coarser
-    than the camera's.
-    """
+    """One bit width of the section on bit widths: weights and activations of `bits` on one target."""
 
     bits: int
     network: str
     target: str
-    door: str = ""
+
+
+class Behind(Struct, frozen=True, kw_only=True):
+    """The float network behind the input of a quantized `network`, rounded to its `levels`: a judge called `target`."""
+
+    network: str
+    target: str
+    levels: int
 
 
 class Rung(Struct, frozen=True, kw_only=True):
@@ -92,6 +95,7 @@ class Results(Struct, frozen=True, kw_only=True):
     command: str = ""
     class_names: tuple[str, ...] = ()
     widths: tuple[Width, ...] = ()
+    doors: tuple[Behind, ...] = ()
     ladder: tuple[Rung, ...] = ()
     overflows: tuple[Counted, ...] = ()
     gallery: tuple[Example, ...] = ()
@@ -141,9 +145,14 @@ def float_network(found: Results) -> str:
 def judges(found: Results) -> list[tuple[str, str]]:
     """(network, target) of everything that ran in integers, in order, the ladder's accumulators left out."""
     others = {(rung.network, rung.target) for rung in found.ladder}
-    others |= {(width.network, width.door) for width in found.widths}
+    others |= {(behind.network, behind.target) for behind in found.doors}
     pairs = dict.fromkeys((row.network, row.target) for row in found.rows if row.target not in (FLOAT, NULL))
     return [pair for pair in pairs if pair not in others]
+
+
+def behind_of(found: Results, network: str, attack: str) -> list[Row]:
+    """The rows of float behind the same coarse input as `network`; none where that is as fine as the camera's."""
+    return next((rows_of(found, network, b.target, attack) for b in found.doors if b.network == network), [])
 
 
 def curve_of(found: Results, network: str, target: str, attack: str) -> Curve | None:
@@ -157,8 +166,3 @@ def curve_of(found: Results, network: str, target: str, attack: str) -> Curve | 
 def searching(found: Results) -> list[str]:
     """The names of the attacks that follow a gradient, in order: all but the noise."""
     return [attack.name for attack in found.attacks if attack.steps > 0 or attack.function]
-
-
-def collapsed(rows: Sequence[Row]) -> bool:
-    """Whether a judge had given up on clean images already."""
-    return any(row.collapsed for row in rows)

@@ -1,6 +1,7 @@
 """The few sentences above everything else: what was found, each with what limits it."""
 
 from collections.abc import Sequence
+from itertools import product
 
 from intsim.evaluate.records import CLEAN, FLOAT, NULL, Row, bits
 from intsim.report.record import Counted, Results, Rung, curve_of, float_network, judges, row_of, rows_of, searching
@@ -10,6 +11,7 @@ from intsim.report.words import (
     broken,
     crossing_text,
     firm,
+    judge_name,
     percent,
     points,
     set_name,
@@ -29,7 +31,7 @@ def headlines(found: Results) -> list[str]:
     said = [_clean(found, usable)]
     if attacks and usable:
         said += [_under(found, usable, attacks[-1]), _against_null(found, usable, attacks)]
-    said += [*_widths(found, attacks), *_doors(found, attacks)]
+    said += [*_widths(found, attacks), *_doors(found, usable, attacks)]
     said += _ladder(found)
     said += _overflowing(found)
     return [sentence for sentence in said if sentence]
@@ -73,7 +75,7 @@ def _against_null(found: Results, usable: Sequence[tuple[str, str]], attacks: Se
         row
         for network in dict.fromkeys(network for network, _ in usable)
         for attack in attacks
-        for row in rows_of(found, network, NULL, attack)
+        for row in rows_of(found, network, NULL, attack)[1:]
     ]
     reach = max((abs(row.paired[FLOAT].difference) for row in nulls), default=0.0)
     own = max(abs(row.paired[FLOAT].difference) for row in cells)
@@ -97,13 +99,11 @@ def _widths(found: Results, attacks: Sequence[str]) -> list[str]:
                 "clean. Whatever it seems to withstand is no merit."
             )
             continue
-        crossings = {
-            attack: curve.crossing
-            for attack in attacks
-            if (curve := curve_of(found, width.network, width.target, attack)) is not None
-            and curve.crossing is not None
-            and firm(curve.crossing)
-        }
+        crossings = {}
+        for attack in attacks:
+            judge = (width.network, width.target, attack)
+            if (crossing := firm(curve_of(found, *judge), rows_of(found, *judge))) is not None:
+                crossings[attack] = crossing
         if crossings:
             where = "; ".join(f"{crossing_text(c)} under {attack_name(found, a)}" for a, c in crossings.items())
             rising = {c.rising for c in crossings.values()}
@@ -115,24 +115,25 @@ def _widths(found: Results, attacks: Sequence[str]) -> list[str]:
     return said
 
 
-def _doors(found: Results, attacks: Sequence[str]) -> list[str]:
-    """How much of a narrow network's difference the rounding of its input alone brings about."""
-    said = []
-    for width in found.widths:
-        if not width.door or broken(rows_of(found, width.network, width.target, CLEAN)):
+def _doors(found: Results, usable: Sequence[tuple[str, str]], attacks: Sequence[str]) -> list[str]:
+    """How much of what differs from float the rounding of the input alone brings about, under the first attack."""
+    if not attacks:
+        return []
+    eps = telling(found, attacks[0])
+    parts, most = [], []
+    for behind, (network, target) in product(found.doors, usable):
+        row, alone = (row_of(found, network, who, attacks[0], eps) for who in (target, behind.target))
+        if behind.network != network or row is None or alone is None or row.paired[FLOAT].p >= LEVEL:
             continue
-        for attack in attacks[:1]:
-            eps = telling(found, attack)
-            row, behind = (row_of(found, width.network, who, attack, eps) for who in (width.target, width.door))
-            if row is not None and behind is not None:
-                own, door = row.paired[FLOAT], behind.paired[FLOAT]
-                most = door.p < LEVEL and door.difference * own.difference > 0.5 * own.difference**2
-                said.append(
-                    f"Under {set_name(found, attack, eps)} {width.bits} bits differ from float by {points(own)} points; "
-                    f"float itself, its input rounded to the same {2**width.bits} levels, by {points(door)}"
-                    + (": most of it happens at the door, before any arithmetic." if most else ".")
-                )
-    return said
+        own, door = row.paired[FLOAT], alone.paired[FLOAT]
+        who = judge_name(network, target)
+        parts.append(f"{who} {points(own)} (float behind an input of {behind.levels} levels: {points(door)})")
+        most.append(door.p < LEVEL and door.difference * own.difference > 0.5 * own.difference**2)
+    if not parts:
+        return []
+    how = "all of them" if all(most) else f"{sum(most)} of them"
+    mostly = f" For {how} most of it happens where the input is rounded, before any arithmetic." if any(most) else ""
+    return [f"Points more than float under {set_name(found, attacks[0], eps)}: {'; '.join(parts)}.{mostly}"]
 
 
 def _ladder(found: Results) -> list[str]:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from intsim.evaluate.records import CLEAN, FLOAT, NULL, Row
 from intsim.report import gallery, words
-from intsim.report.record import Example, Results, float_network, judges, row_of, searching
+from intsim.report.record import Example, Results, behind_of, float_network, judges, row_of, searching
 
 
 class Cell(Struct, frozen=True, kw_only=True):
@@ -30,6 +30,7 @@ TRANSFER = (
     "who",
     "right",
     "its null",
+    "same input",
     "transferred",
     "difference",
     "only here right",
@@ -61,7 +62,7 @@ def _float_line(row: Row) -> tuple[Cell, ...]:
     return (
         Cell(text="float", small="crafted here"),
         Cell(text=words.percent(row), small=words.interval(row)),
-        *[dash] * 7,
+        *[dash] * 8,
         _tied(row),
     )
 
@@ -74,7 +75,8 @@ def _line(found: Results, row: Row) -> tuple[Cell, ...]:
     return (
         Cell(text=row.target, small=row.network + (", collapsed" if gone else "")),
         Cell(text=words.percent(row), small=words.interval(row)),
-        Cell(text="–") if null is None else Cell(text=words.percent(null), small=words.interval(null)),
+        _rate(null),
+        _rate(next((one for one in behind_of(found, row.network, row.attack) if one.eps_steps == row.eps_steps), None)),
         Cell(text="–")
         if rate is None or gone
         else Cell(text=words.percent(rate), small=f"{words.interval(rate)} of {rate.n}"),
@@ -85,6 +87,10 @@ def _line(found: Results, row: Row) -> tuple[Cell, ...]:
         Cell(text=words.p_value(row.paired[NULL].p) if NULL in row.paired else "–"),
         _tied(row),
     )
+
+
+def _rate(row: Row | None) -> Cell:
+    return Cell(text="–") if row is None else Cell(text=words.percent(row), small=words.interval(row))
 
 
 def _tied(row: Row) -> Cell:

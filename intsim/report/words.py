@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from intsim.evaluate.records import CLEAN, FLOAT, Row
+from intsim.evaluate.records import CLEAN, FLOAT, Curve, Row
 from intsim.report.record import Results, float_network, rows_of
-from intsim.statistics import Crossing, Paired, Rate
+from intsim.statistics import Crossing, Paired, Rate, holm
 
 FAR = 0.10
 """How far below float a clean accuracy surely lies before a network counts as broken by its quantization."""
@@ -25,9 +25,20 @@ def broken(rows: Sequence[Row]) -> bool:
     return clean.collapsed or (FLOAT in clean.paired and clean.paired[FLOAT].high < -FAR)
 
 
-def firm(crossing: Crossing) -> bool:
-    """Whether 95 % of the bootstrap draws cross, at strengths between those tried."""
-    return crossing.low is not None and crossing.high is not None and crossing.share >= 1 - LEVEL
+def firm(curve: Curve | None, rows: Sequence[Row]) -> Crossing | None:
+    """The crossing of a curve with float's that chance does not explain; None: there is none.
+
+    95 % of the bootstrap draws cross, between strengths that were tried, and on both sides some strength (clean images
+    are one) tells the two apart, in the two directions (exact McNemar, Holm over the curve's strengths).
+    """
+    at = None if curve is None else curve.crossing
+    if at is None or at.low is None or at.high is None or at.share < 1 - LEVEL:
+        return None
+    way = 1 if at.rising else -1
+    adjusted = holm([row.paired[FLOAT].p for row in rows])
+    sure = [(row.eps, way * row.paired[FLOAT].difference) for row, p in zip(rows, adjusted, strict=True) if p < LEVEL]
+    before = any(eps <= at.at and difference < 0 for eps, difference in sure)
+    return at if before and any(eps >= at.at and difference > 0 for eps, difference in sure) else None
 
 
 # ---- numbers -----------------------------------------------------------------------------------------------
@@ -56,7 +67,7 @@ def points_interval(one: Paired) -> str:
 
 def signed(value: float) -> str:
     """+1.2, or −1.2 with a real minus."""
-    return f"{value:+.1f}".replace("-", "−")
+    return f"{round(value, 1) + 0.0:+.1f}".replace("-", "−")
 
 
 def p_value(p: float) -> str:
@@ -85,8 +96,8 @@ def set_name(found: Results, attack: str, eps_steps: float) -> str:
 
 
 def judge_name(network: str, target: str) -> str:
-    """How a judge is called: its network on its target."""
-    return f"{network} on {target}" if network else target
+    """How a judge is called: its network on its target, said once."""
+    return network if network.endswith(f" {target}") else f"{network} on {target}"
 
 
 def short_names(pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:

@@ -8,20 +8,25 @@ from typing import Any
 
 import numba
 from numba.core import event
-from numba.core.caching import IndexDataCacheFile
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 # numba watches only the file of the function itself. A kernel also contains the scalar functions of other files, so
 # what is on disk counts only for exactly this source of the whole package.
 DIGEST = hashlib.sha256(b"".join(f.read_bytes() for f in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
 
+# numpy's error model: no kernel divides by 0, and a check for it would keep loops from becoming vectors.
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, compiled when it is first called, for the types that it is called with."""
     try:
-        dispatcher = numba.njit(cache=True, nogil=True)(function)
+        dispatcher = numba.njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # there is no place on this machine where a cache could be written
-        return numba.njit(nogil=True)(function)
-    cache = dispatcher._cache
+        return numba.njit(**OPTIONS)(function)
+    cache = getattr(dispatcher, "_cache", None)
+    if not isinstance(cache, FunctionCache):  # the user has switched numba's compiler or its cache off
+        return dispatcher
     cache._cache_file = IndexDataCacheFile(
         cache_path=cache.cache_path,
         filename_base=f"{cache._impl.filename_base}-{DIGEST[:12]}",

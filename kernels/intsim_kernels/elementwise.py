@@ -60,7 +60,7 @@ def divide(sums, count, zero, mode):
 
 @kernel
 def scale_places(sums, multiplier, how):
-    """sums[n, p, c] = rounded(sums * multiplier[p] / 2^right), in place; `how` as `addends` gives it, `[4, 1]`."""
+    """sums[n, p, c] = rounded(sums * multiplier[p] / 2^right), in place; `how` as `steps` gives it, `[4, 1]`."""
     images, places, channels = sums.shape
     for n in range(images):
         for p in range(places):

@@ -7,52 +7,110 @@ from intsim_kernels.compiled import kernel
 from intsim_kernels.overflow import bounded, held
 from intsim_kernels.rounding import float_rounded, product, shifted, split, stepped
 
+# The inner loops are functions of their own, free of branches, because only then they become vectors. They work on
+# blocks of rows whose results stay in the nearest cache.
+BLOCK = 64
+
+
+@kernel
+def once(acc, multiplier, add, last, y):
+    """y = last(acc * multiplier + add)."""
+    for r in range(acc.shape[0]):
+        for c in range(acc.shape[1]):
+            n = np.int64(acc[r, c]) * multiplier[c] + add[c]
+            y[r, c] = shifted(n, last[0, c], last[1, c], last[2, c], last[3, c])
+
+
+@kernel
+def twice(acc, multiplier, left, register, right, t, below, odd, add, last, y):
+    """y = last(add + saturated(first(wrapped(acc * 2^left) * multiplier)))."""
+    spare = np.int64(64) - register
+    top = (np.int64(1) << (register - 1)) - 1
+    for r in range(acc.shape[0]):
+        for c in range(acc.shape[1]):
+            a = (np.int64(acc[r, c]) << (left[c] + spare)) >> spare
+            n = shifted(a * multiplier[c], right, t, below, odd)
+            n = min(max(n, -top - 1), top) + add[c]
+            y[r, c] = shifted(n, last[0, c], last[1, c], last[2, c], last[3, c])
+
+
+@kernel
+def saturated(y, after, low, high, out):
+    """out = y + after, clamped to low..high."""
+    for r in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            out[r, c] = min(max(y[r, c] + after[c], low), high)
+
 
 @kernel
 def fixed_point(acc, out, multiplier, left, register, first, add, last, middle, after, low, high, overflow):
     """out = bounded(after + middle(last(add + saturated(first(wrapped(acc * 2^left) * multiplier))))).
 
-    `multiplier`, `left`, `add`, `after` int64 `[c]`; `first`, `last` int64 `[4, c]`, rows as `addends` gives them.
-    `register`: bits of the register before and after the first shift; 0: there is no first shift, and out =
+    `multiplier`, `left`, `add`, `after` int64 `[c]`; `first` int64 `[4]` and `last` int64 `[4, c]` as `steps` gives
+    them. `register`: bits of the register before and after the first shift; 0: there is no first shift, and out =
     bounded(after + middle(last(acc * multiplier + add))). `middle` int64 `[7]`: bits (0: none), signed, overflow,
-    right, base, negative, odd. Every sum and product stays within 2^62, and left + 64 - register below 64.
+    right, t, below, odd. Every sum and product stays within 2^62, and left + 64 - register below 64.
     """
     rows, channels = acc.shape
-    spare = np.int64(64) - register
-    top = (np.int64(1) << (register - 1)) - 1 if register > 0 else np.int64(0)
-    y = np.empty(channels, np.int64)
-    narrow = True
-    for c in range(channels):
-        narrow = narrow and -(1 << 31) <= multiplier[c] < 1 << 31
-    for r in range(rows):
-        if register == 32 and narrow:
-            # Both factors are seen to be of 32 bits, which makes one instruction of their product.
-            for c in range(channels):
-                a = (np.int64(acc[r, c]) << (left[c] + 32)) >> 32
-                n = a * np.int64(np.int32(multiplier[c]))
-                n = shifted(n, first[0, c], first[1, c], first[2, c], first[3, c])
-                n = min(max(n, -top - 1), top) + add[c]
-                y[c] = shifted(n, last[0, c], last[1, c], last[2, c], last[3, c])
-        elif register > 0:
-            for c in range(channels):
-                a = (np.int64(acc[r, c]) << (left[c] + spare)) >> spare
-                n = shifted(a * multiplier[c], first[0, c], first[1, c], first[2, c], first[3, c])
-                n = min(max(n, -top - 1), top) + add[c]
-                y[c] = shifted(n, last[0, c], last[1, c], last[2, c], last[3, c])
+    block = np.empty((BLOCK, channels), np.int64)
+    right, t, below, odd = first[0], first[1], first[2], first[3]
+    for begin in range(0, rows, BLOCK):
+        end = min(begin + BLOCK, rows)
+        sums, done, y = acc[begin:end], out[begin:end], block[: end - begin]
+        if register > 0:
+            twice(sums, multiplier, left, register, right, t, below, odd, add, last, y)
         else:
-            for c in range(channels):
-                n = np.int64(acc[r, c]) * multiplier[c] + add[c]
-                y[c] = shifted(n, last[0, c], last[1, c], last[2, c], last[3, c])
+            once(sums, multiplier, add, last, y)
         if middle[0] > 0:
-            for c in range(channels):
-                n = shifted(y[c], middle[3], middle[4], middle[5], middle[6])
-                y[c] = held(n, middle[0], middle[2], middle[1])
+            for r in range(end - begin):
+                for c in range(channels):
+                    n = shifted(y[r, c], middle[3], middle[4], middle[5], middle[6])
+                    y[r, c] = held(n, middle[0], middle[2], middle[1])
         if overflow == codes.SATURATE:
-            for c in range(channels):
-                out[r, c] = min(max(y[c] + after[c], low), high)
+            saturated(y, after, low, high, done)
         else:
-            for c in range(channels):
-                out[r, c] = bounded(y[c] + after[c], low, high, overflow)
+            for r in range(end - begin):
+                for c in range(channels):
+                    done[r, c] = bounded(y[r, c] + after[c], low, high, overflow)
+
+
+@kernel
+def high_half(acc, multiplier, left, high):
+    """high = half_up(wrapped(acc * 2^left) * multiplier / 2^31), a register of 32 bits; 0 <= multiplier < 2^31.
+
+    The factor being below 2^31, the result cannot leave int32, and nothing saturates.
+    """
+    for r in range(acc.shape[0]):
+        for c in range(acc.shape[1]):
+            a = np.int64(np.int32(acc[r, c] << (left[c] & 31)))
+            high[r, c] = np.int32((a * np.int64(multiplier[c]) + (1 << 30)) >> 31)
+
+
+@kernel
+def last_shift(high, last, after, low, top, out):
+    """out = clamp(last(high) + after): `shifted` in int32, where a shift known to be below 32 is one instruction."""
+    for r in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            n, right = high[r, c], last[0, c] & 31
+            q = np.int32(n >> right)
+            t = np.int32(last[1, c] + (last[2, c] if n < 0 else np.int32(0)))
+            t = np.int32(t + (last[3, c] if q & 1 else np.int32(0)))
+            y = np.int32(q + (np.int32(n - np.int32(q << right)) > t))
+            out[r, c] = min(max(np.int32(y + after[c]), low), top)
+
+
+@kernel
+def doubled(acc, out, multiplier, left, last, after, low, high):
+    """out = clamp(last(half_up(wrapped(acc * 2^left) * multiplier / 2^31)) + after): gemmlowp's, in 32-bit lanes.
+
+    All int32: `multiplier` (0..2^31 - 1), `left` (0..31), `after` `[c]`, `last` `[4, c]` as `steps` gives it, with
+    shifts of 0..30, low, high; |after| below 2^30.
+    """
+    block = np.empty((BLOCK, acc.shape[1]), np.int32)
+    for begin in range(0, len(acc), BLOCK):
+        end = min(begin + BLOCK, len(acc))
+        high_half(acc[begin:end], multiplier, left, block[: end - begin])
+        last_shift(block[: end - begin], last, after, low, high, out[begin:end])
 
 
 @kernel
@@ -82,25 +140,33 @@ def fixed_point_wide(
 
 
 @kernel
+def half_even(acc, multiplier, divisor, before, least, most, after, out):
+    """out = clamp(rint(acc * multiplier / divisor + before)) + after, clamped to least..most; all in one float type.
+
+    The ends are integers that the type holds, so clamping before the conversion changes nothing.
+    """
+    for r in range(len(acc)):
+        for c in range(len(multiplier)):
+            v = np.rint(before.dtype.type(acc[r, c]) * multiplier[c] / divisor[c] + before[c])
+            out[r, c] = np.int32(min(max(v, least), most)) + after
+
+
+@kernel
 def float_scale(acc, out, multiplier, divisor, before, mode, after, low, high, overflow):
     """out = bounded(rounded(float(acc) * multiplier / divisor + before) + after), low <= after <= high.
 
     `multiplier`, `divisor`, `before` `[c]`, all float32 or all float64: every operation is one of that type; a divisor
     of 1 and a `before` of 0 change nothing. Domain: the float lies within 2^62, low and high within 2^22.
     """
-    rows, channels = acc.shape
     if mode == codes.HALF_EVEN and overflow == codes.SATURATE:
-        # The ends are integers that the type holds exactly, so clamping before the conversion changes nothing.
         least, most = before.dtype.type(low - after), before.dtype.type(high - after)
-        for r in range(rows):
-            for c in range(channels):
-                v = np.rint(before.dtype.type(acc[r, c]) * multiplier[c] / divisor[c] + before[c])
-                out[r, c] = np.int32(min(max(v, least), most)) + after
-    else:
-        for r in range(rows):
-            for c in range(channels):
-                v = before.dtype.type(acc[r, c]) * multiplier[c] / divisor[c] + before[c]
-                out[r, c] = bounded(float_rounded(v, mode) + after, low, high, overflow)
+        half_even(acc, multiplier, divisor, before, least, most, after, out)
+        return
+    rows, channels = acc.shape
+    for r in range(rows):
+        for c in range(channels):
+            v = before.dtype.type(acc[r, c]) * multiplier[c] / divisor[c] + before[c]
+            out[r, c] = bounded(float_rounded(v, mode) + after, low, high, overflow)
 
 
 @kernel

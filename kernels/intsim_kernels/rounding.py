@@ -7,40 +7,41 @@ import numpy as np
 from intsim_kernels import codes
 from intsim_kernels.compiled import kernel
 
-# ---- shifts by an addend -------------------------------------------------------------------------------------
+# ---- shifts ----------------------------------------------------------------------------------------------------
 
 
-def addends(right: np.ndarray, mode: int) -> np.ndarray:
-    """`[4, c]`: right, base, negative, odd, with which `shifted` rounds by `mode`; right[c] in 0..62.
+def steps(right: np.ndarray, mode: int) -> np.ndarray:
+    """`[4, c]`: right and the thresholds t, below, odd with which `shifted` rounds by `mode`; right[c] in 0..62.
 
-    With m = 2^right - 1 and h = 2^(right-1), floor((n + t) / 2^right) is n / 2^right rounded, where t is
-    FLOOR 0; CEIL m; TO_ZERO m if n < 0; AWAY m unless n < 0; HALF_UP h; HALF_DOWN h - 1; HALF_AWAY h - [n < 0];
-    HALF_TO_ZERO h - [n >= 0]; HALF_EVEN h - [floor even]; TO_ODD m if floor even.
+    n / 2^right is q = floor, and one more where the remainder exceeds a threshold, which depends on the sign of n and
+    on whether q is odd. With m = 2^right - 1 and h = 2^(right - 1): FLOOR m; CEIL 0; TO_ZERO m, or 0 if n < 0; AWAY 0,
+    or m if n < 0; HALF_UP h - 1; HALF_DOWN h; HALF_AWAY h - 1, or h if n < 0; HALF_TO_ZERO h, or h - 1 if n < 0;
+    HALF_EVEN h, or h - 1 if q is odd; TO_ODD 0, or m if q is odd. Without a shift there is no remainder: all are 0.
     """
     right = np.asarray(right, np.int64)
     m = (np.int64(1) << right) - 1
-    some = (right > 0).astype(np.int64)
-    h = (m + 1) >> 1
-    zero = np.zeros_like(right)
-    base, negative, odd = {
-        codes.FLOOR: (zero, zero, zero),
-        codes.CEIL: (m, zero, zero),
-        codes.TO_ZERO: (zero, m, zero),
-        codes.AWAY: (m, -m, zero),
-        codes.HALF_UP: (h * some, zero, zero),
-        codes.HALF_DOWN: ((h - 1) * some, zero, zero),
-        codes.HALF_AWAY: (h * some, -some, zero),
-        codes.HALF_TO_ZERO: ((h - 1) * some, some, zero),
-        codes.HALF_EVEN: ((h - 1) * some, zero, some),
-        codes.TO_ODD: (m, zero, -m),
+    some, none = (right > 0).astype(np.int64), np.zeros_like(right)
+    h = (m + 1) // 2
+    t, below, odd = {
+        codes.FLOOR: (m, none, none),
+        codes.CEIL: (none, none, none),
+        codes.TO_ZERO: (m, -m, none),
+        codes.AWAY: (none, m, none),
+        codes.HALF_UP: (h - some, none, none),
+        codes.HALF_DOWN: (h, none, none),
+        codes.HALF_AWAY: (h - some, some, none),
+        codes.HALF_TO_ZERO: (h, -some, none),
+        codes.HALF_EVEN: (h, none, -some),
+        codes.TO_ODD: (none, none, m),
     }[mode]
-    return np.stack([right, base, negative, odd])
+    return np.stack([right, t, below, odd])
 
 
 @kernel
-def shifted(n, right, base, negative, odd):
-    """floor((n + base + [n < 0] negative + [floor(n / 2^right) odd] odd) / 2^right), |n| < 2^62: see `addends`."""
-    return (n + base + (negative if n < 0 else 0) + (odd if (n >> right) & 1 else 0)) >> right
+def shifted(n, right, t, below, odd):
+    """q + [n - q * 2^right > t + [n < 0] below + [q odd] odd], q = floor(n / 2^right): see `steps`."""
+    q = n >> right
+    return q + (n - (q << right) > t + (below if n < 0 else 0) + (odd if q & 1 else 0))
 
 
 # ---- from floor and remainder ----------------------------------------------------------------------------------

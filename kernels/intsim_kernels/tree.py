@@ -61,7 +61,7 @@ def push(item, level, levels, registers, fill, done, counting, hit):
 def tree(x, size, base, taps, stride, lane, weights, cast, levels, owed, zeros, init, bias, counting, out, counts):
     """out[r, g * m + o]: the whole accumulator, through every register that the machine has; int64.
 
-    `cast` int64 `[7]`: the products' register: bits (0: none), signed, overflow, right, base, negative, odd. `levels`
+    `cast` int64 `[7]`: the products' register: bits (0: none), signed, overflow, right, t, below, odd. `levels`
     int64 `[l, 4]`, inner to outer: size (0: all), bits (0: exact), overflow, first_only. What is owed, owed[o] -
     zeros[o] * sum of x, is what the outermost level starts from (`init`), or is added at the end in the register `bias`
     (bits, overflow). `counts` int64 `[3]` grows, if counting, by: outputs with events, events, outputs whose exact sum

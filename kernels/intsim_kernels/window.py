@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from intsim_kernels import codes
 from intsim_kernels.compiled import kernel
 from intsim_kernels.rounding import float_rounded
 
@@ -65,5 +66,5 @@ def float32_average(x, base, taps, count, sx, sy, zero, low, high, out):
                 for c in range(channels):
                     s[c] += sx * np.float32(source[c])
             for c in range(channels):
-                y = float_rounded(s[c] / np.float32(count[p]) / sy + zero, 8)
+                y = float_rounded(s[c] / np.float32(count[p]) / sy + zero, codes.HALF_EVEN)
                 out[n, p, c] = min(max(y, low), high)

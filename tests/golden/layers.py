@@ -26,7 +26,7 @@ class Layer:
 
 
 def layer(name: str, op: str, x: list[np.ndarray], affines: list[Affine], y: Affine, **parts: object) -> Layer:
-    """A one-node network; `parts`: weight (channels first), its affine, bias, attributes, shape (of y, with c first)."""
+    """A one-node network; `parts`: weight (channels first), its affine, bias, attributes, shape (of y, c first)."""
     names = [f"x{i}" for i in range(len(x))]
     constants: dict[str, np.ndarray] = {}
     table = dict(zip(names, affines, strict=True)) | {"y": y}
@@ -100,7 +100,7 @@ def _conv(rng: np.random.Generator, family: str, kind: str) -> Layer:
     return layer(
         f"conv {kind}, {family}", "Conv", [x], [affine(sx, -7, ACTIVATION)], affine(sy, 3, ACTIVATION),
         weight=weight, weight_affine=affine(sw, 0, WEIGHT, 0), bias=_bias(rng, family, o), shape=(o, 12, 12),
-        attributes={"kernel_shape": (3, 3), "strides": (1, 1), "dilations": (1, 1), "pads": (1, 1, 1, 1), "group": group},
+        attributes={"kernel_shape": (3, 3), "strides": (1, 1), "dilations": (1, 1), "pads": (1,) * 4, "group": group},
     )  # fmt: skip
 
 
@@ -111,7 +111,8 @@ def _fully_connected(rng: np.random.Generator, family: str, *, per_channel: bool
     kind = "per channel" if per_channel else "per tensor"
     return layer(
         f"fully connected {kind}, {family}", "Gemm", [x], [affine(sx, 9, ACTIVATION)], affine(sy, 3, ACTIVATION),
-        weight=weight, weight_affine=affine(sw, 0, WEIGHT, 0 if per_channel else None), bias=_bias(rng, family, o), shape=(o,),
+        weight=weight, weight_affine=affine(sw, 0, WEIGHT, 0 if per_channel else None), bias=_bias(rng, family, o),
+        shape=(o,),
     )  # fmt: skip
 
 

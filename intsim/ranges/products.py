@@ -1,0 +1,50 @@
+"""Bounds of products, of their exact sum, and of what is added for bias and zero points, per output channel."""
+
+import numpy as np
+
+from intsim.program import Dot
+from intsim.ranges.tensors import Interval
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def exactly(sums: np.ndarray) -> np.ndarray:
+    """The same numbers as Python's own integers."""
+    return sums.astype(object)
+
+
+def products(dot: Dot, low_x: int, high_x: int, *, centred: bool) -> Pair:
+    """Bounds of every product `[o, k]` in the machine's order, of the operands less their zero points or raw."""
+    low_x, high_x = _seen(dot, low_x, high_x)
+    taps = dot.weight.astype(np.int64).reshape(len(dot.weight), -1, dot.weight.shape[-1])
+    w = (taps.transpose(0, 2, 1) if dot.mac.order == "chw" else taps).reshape(len(taps), -1)
+    if centred:
+        w = w - dot.weight_zero_point[:, None]
+        low_x, high_x = low_x - dot.input_zero_point, high_x - dot.input_zero_point
+    return np.minimum(w * low_x, w * high_x), np.maximum(w * low_x, w * high_x)
+
+
+def _seen(dot: Dot, low_x: int, high_x: int) -> Interval:
+    """The inputs and, where there is padding, their zero point."""
+    if any(dot.window.begin + dot.window.end):
+        return min(low_x, dot.input_zero_point), max(high_x, dot.input_zero_point)
+    return low_x, high_x
+
+
+def exact_sum(dot: Dot, low_x: int, high_x: int) -> Pair:
+    """Bounds of the sum without any register, the bias in."""
+    low, high = products(dot, low_x, high_x, centred=True)
+    return exactly(low.sum(1)) + exactly(dot.bias), exactly(high.sum(1)) + exactly(dot.bias)
+
+
+def owed(dot: Dot, low_x: int, high_x: int) -> Pair:
+    """What is added to the sum of the products: the bias and, where they are folded, what the zero points owe."""
+    bias = exactly(dot.bias)
+    if dot.mac.zero_point == "in_operand":
+        return bias, bias
+    low_x, high_x = _seen(dot, low_x, high_x)
+    k, zx = dot.weight[0].size, dot.input_zero_point
+    zw = exactly(np.broadcast_to(dot.weight_zero_point, bias.shape))
+    fixed = bias - zx * exactly(dot.weight.astype(np.int64).reshape(len(bias), -1).sum(1)) + k * zx * zw
+    ends = (fixed - zw * (k * low_x), fixed - zw * (k * high_x))
+    return np.minimum(*ends), np.maximum(*ends)

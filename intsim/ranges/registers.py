@@ -1,0 +1,152 @@
+"""What each register of an accumulator meets, and what is proven of it."""
+
+import numpy as np
+from msgspec import Struct
+
+from intsim.arithmetic import cast
+from intsim.integers import Overflow
+from intsim.program import Dot
+from intsim.ranges.products import Pair, exact_sum, exactly, products
+from intsim.ranges.products import owed as owed_to
+from intsim.ranges.tensors import Interval
+from intsim.target import Cast, Level
+
+# Clamping moves a sum towards 0, so that it stays inside the bounds that it had; wrapping may put it anywhere.
+_CLAMPS = (Overflow.SATURATE, Overflow.SATURATE_SYM, Overflow.SATURATE_ZERO)
+
+
+class Registers(Struct, frozen=True, kw_only=True, eq=False):
+    """What is proven of an accumulator's registers, per output channel.
+
+    `fits`: bool `[o]` for each level, inner to outer: no add overflows it (nor the bias that it starts from). `cast`:
+    no product is changed by its register. `end`: the bias added at the end cannot overflow. `exact`: the outermost
+    register holds the exact sum, bias included. `items`, `sums`: bounds of what each level adds, and of its sums
+    before their overflow. `owed`: of what is added for the bias and the folded zero points. `outer`: of what the
+    outermost level gives. `value`: of the accumulator.
+    """
+
+    fits: tuple[np.ndarray, ...]
+    cast: np.ndarray
+    end: np.ndarray
+    exact: np.ndarray
+    items: tuple[Pair, ...]
+    sums: tuple[Pair, ...]
+    owed: Pair
+    outer: Pair
+    value: Pair
+
+
+def registers(dot: Dot, low_x: int, high_x: int) -> Registers:
+    """What each register of the accumulator meets for inputs in low_x..high_x, and what is proven."""
+    items = products(dot, low_x, high_x, centred=dot.mac.zero_point == "in_operand")
+    unchanged = np.ones(len(dot.weight), bool)
+    if dot.mac.product is not None:
+        items, unchanged = _cast(items, dot.mac.product)
+    owed = owed_to(dot, low_x, high_x)
+    start = owed if dot.bias_rule.when == "init" else None
+    fits, added, sums = [], [], []
+    for level in dot.mac.levels:
+        added.append((items[0].min(1), items[1].max(1)))
+        items, met, proven = _level(items, level, start if level.size is None else None)
+        fits.append(proven)
+        sums.append(met)
+    value = given = (items[0][:, 0], items[1][:, 0])
+    outer = dot.mac.levels[-1]
+    end = np.ones(len(dot.weight), bool)
+    if start is None:
+        bits, overflow = outer.bits, outer.overflow
+        if dot.bias_rule.bits is not None:
+            bits, overflow = dot.bias_rule.bits, dot.bias_rule.overflow
+        final = (value[0] + owed[0], value[1] + owed[1])
+        end = _inside(final, bits, overflow)
+        value = _after(final, final, end, bits, overflow)
+    exact = _inside(exact_sum(dot, low_x, high_x), outer.bits, Overflow.WRAP)
+    return Registers(
+        fits=tuple(fits),
+        cast=unchanged,
+        end=end,
+        exact=exact,
+        items=tuple(added),
+        sums=tuple(sums),
+        owed=owed,
+        outer=given,
+        value=value,
+    )
+
+
+def _level(items: Pair, level: Level, start: Pair | None) -> tuple[Pair, Pair, np.ndarray]:
+    """A level's results `[o, groups]`, its least and largest sum `[o]`, and whether none overflows."""
+    low, high = items
+    rest = (low[:, :0], high[:, :0])
+    if level.first_only and level.size is not None:
+        rest = (low[:, level.size :], high[:, level.size :])
+        low, high = low[:, : level.size], high[:, : level.size]
+    low, high = (_grouped(side, level.size) for side in (low, high))
+    below, above = np.minimum(low, 0).sum(2), np.maximum(high, 0).sum(2)
+    total = (low.sum(2), high.sum(2))
+    if level.size is None:
+        below, above, total = exactly(below), exactly(above), (exactly(total[0]), exactly(total[1]))
+    if start is not None:
+        first = _after(start, start, _inside(start, level.bits, level.overflow), level.bits, level.overflow)
+        below, above = below + first[0][:, None], above + first[1][:, None]
+        total = (total[0] + first[0][:, None], total[1] + first[1][:, None])
+    proven = _inside((below, above), level.bits, level.overflow)
+    low, high = _after(total, (below, above), proven, level.bits, level.overflow)
+    fits: np.ndarray = np.asarray(proven.all(1))
+    if start is not None:
+        fits = fits & _inside(start, level.bits, level.overflow)
+    results = (np.concatenate([low, rest[0]], 1), np.concatenate([high, rest[1]], 1))
+    return results, (below.min(1), above.max(1)), fits
+
+
+def _grouped(side: np.ndarray, size: int | None) -> np.ndarray:
+    """`[o, items]` as `[o, groups, size]`, filled up with zeros."""
+    size = side.shape[1] if size is None else min(size, side.shape[1])
+    missing = -side.shape[1] % size
+    return np.pad(side, ((0, 0), (0, missing))).reshape(len(side), -1, size)
+
+
+def _limits(bits: int, overflow: Overflow) -> Interval:
+    high = (1 << (bits - 1)) - 1
+    return -high - (overflow is not Overflow.SATURATE_SYM), high
+
+
+def _inside(sums: Pair, bits: int | None, overflow: Overflow) -> np.ndarray:
+    if bits is None:
+        return np.ones(sums[0].shape, bool)
+    low, high = _limits(bits, overflow)
+    return np.asarray((sums[0] >= low) & (sums[1] <= high), bool)
+
+
+def _after(total: Pair, sums: Pair, fits: np.ndarray, bits: int | None, overflow: Overflow) -> Pair:
+    """Bounds of a register's last value: the exact total where it fits, else what clamping or wrapping leaves."""
+    if bits is None or fits.all():
+        return total
+    low, high = _limits(bits, overflow)
+    if overflow in _CLAMPS:
+        least, most = np.minimum(np.maximum(sums[0], low), high), np.minimum(np.maximum(sums[1], low), high)
+        if overflow is Overflow.SATURATE_ZERO:
+            least, most = np.minimum(least, 0), np.maximum(most, 0)
+    else:
+        least, most = np.full_like(sums[0], low), np.full_like(sums[1], high)
+    return np.where(fits, total[0], least), np.where(fits, total[1], most)
+
+
+def _cast(items: Pair, to: Cast) -> tuple[Pair, np.ndarray]:
+    """The products in their register, and whether that changes none but by the shift's rounding: bool `[o]`."""
+    wide = Cast(bits=512, shift=to.shift, rounding=to.rounding)
+    exact = [_mapped(side, wide) for side in items]
+    low, high = (_mapped(side, to) for side in items)
+    changed = (low != exact[0]) | (high != exact[1])
+    if to.overflow in _CLAMPS and to.overflow is not Overflow.SATURATE_ZERO:
+        bottom, top = low, high
+    else:
+        least, most = (0, (1 << to.bits) - 1) if not to.signed else _limits(to.bits, Overflow.WRAP)
+        bottom, top = np.where(changed, least, low), np.where(changed, most, high)
+    return (bottom, top), ~changed.any(1) & (to.shift == 0)
+
+
+def _mapped(side: np.ndarray, to: Cast) -> np.ndarray:
+    """Every number moved into the register; there are few different ones."""
+    values, where = np.unique(side, return_inverse=True)
+    return np.array([cast(int(v), to) for v in values], object)[where.reshape(side.shape)]

@@ -1,0 +1,52 @@
+"""What is known of every tensor's integers: the interval that they stay in."""
+
+from intsim.integers import Overflow
+from intsim.program import Add, AveragePool, Clip, Compute, Convert, Dot, Offset, Pad, Program, Rescale
+
+Interval = tuple[int, int]
+
+
+def intervals(program: Program) -> dict[str, Interval]:
+    """Bounds of every tensor's integers, from its type and the clips and output limits before it."""
+    known: dict[str, Interval] = {}
+    for name, tensor in program.tensors.items():
+        known[name] = (tensor.affine.type.low, tensor.affine.type.high)
+    for step in program.steps:
+        known[step.outputs[0]] = _interval(step.compute, [known[name] for name in step.inputs])
+    return known
+
+
+def _output(rescale: Rescale) -> Interval:
+    if rescale.thresholds is not None:
+        return rescale.low, rescale.low + rescale.thresholds.shape[1]
+    if rescale.overflow is Overflow.SATURATE_ZERO:
+        return min(rescale.low, 0), max(rescale.high, 0)
+    return rescale.low, rescale.high
+
+
+def _interval(compute: Compute, inputs: list[Interval]) -> Interval:
+    first = inputs[0]
+    match compute:
+        case Dot():
+            return _output(compute.rescale)
+        case Clip():
+            return (
+                min(max(first[0], compute.low), compute.high),
+                min(max(first[1], compute.low), compute.high),
+            )
+        case Offset():
+            return first[0] + compute.offset, first[1] + compute.offset
+        case Pad():
+            return min(first[0], compute.value), max(first[1], compute.value)
+        case AveragePool() if compute.rescale is not None:
+            return _output(compute.rescale)
+        case Add() | AveragePool():
+            return compute.low, compute.high
+        case Convert():
+            ends = [
+                known if rescale is None else _output(rescale)
+                for known, rescale in zip(inputs, compute.rescales, strict=True)
+            ]
+            return min(low for low, _ in ends), max(high for _, high in ends)
+        case _:
+            return first
