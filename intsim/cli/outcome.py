@@ -18,6 +18,8 @@ Images = tuple[str, float]
 
 def show(out: Out, found: "Results") -> None:
     """The tables of an evaluation and what may be said of it."""
+    from intsim.report import headlines, results
+
     if out.silent:
         return
     found_rows = {((row.network, row.target), (row.attack, row.eps_steps)): row for row in found.rows}
@@ -36,8 +38,9 @@ def show(out: Out, found: "Results") -> None:
         _overflows(out, found)
     widest = max((row.high - row.low) / 2 for row in found.rows)
     line(out, f"accuracy in percent of {found.n} images, 95 % intervals up to ±{100 * widest:.1f} points; * collapsed")
-    for sentence in found.verdict:
-        line(out, sentence)
+    line(out)
+    for sentence in headlines(results(found)):
+        line(out, f"- {sentence}")
 
 
 Rows = dict[tuple[Judge, Images], "Row"]

@@ -36,8 +36,9 @@ def each_lane(x, weights, k, low, high, spare, sums, events):
 
 @kernel
 def counted(x, size, base, taps, stride, lane, weights, tile, inner, outer, out, events):
-    """out[r, g * m + o] after register(out + t) for every tile t of `tile` products, itself summed in a register; 0: of every product.
+    """out[r, g * m + o] after register(out + t) for every tile t of `tile` products, itself summed in a register.
 
+    `tile` 0: there are no tiles, and every product is added to `out`.
     Operands int16; `inner`, `outer` int32 `[3]`: low, high, spare of the two registers (those of int32 itself and 0
     where nothing can overflow); `events` int32 `[rows, outputs]` grows by the adds that were not exact. Bound: what a
     register holds and an item together stay within int32.
