@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import msgspec
 import numpy as np
 
 from intsim.errors import IntsimError
-from intsim.files import write_atomically
+from intsim.files import DAMAGE, write_atomically
 from intsim.program import Program
 
 FORMAT = 1
@@ -56,16 +55,7 @@ def read(path: str | Path) -> Program:
     except OSError as reason:
         what = f"cannot be read: {reason.strerror}" if reason.strerror else "is damaged"
         raise IntsimError(what, where=where) from None
-    except (
-        zipfile.BadZipFile,
-        KeyError,
-        IndexError,
-        ValueError,
-        TypeError,
-        EOFError,
-        RecursionError,
-        zlib.error,
-    ) as reason:
+    except (KeyError, IndexError, TypeError, *DAMAGE) as reason:
         raise IntsimError(f"is no Program, or a damaged one ({reason})", where=where) from None
 
 

@@ -2,9 +2,14 @@
 
 import os
 import tempfile
+import zipfile
+import zlib
 from pathlib import Path
 
 from intsim.errors import IntsimError
+
+DAMAGE = (ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+"""What the readers of zip files and .npy members raise for damaged, encrypted, oversized or exotic ones."""
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from intsim.check import check
 from intsim.errors import IntsimError
-from intsim.graph import Node, Pixels
+from intsim.graph import Node, Pixels, Shape
 from intsim.integers import Affine, IntType
 from intsim.ops import OPS
 from intsim.ops.site import Site
@@ -26,6 +26,7 @@ def lower(source: QuantizedGraph, target: Target, *, nodes: Mapping[str, Target]
         if name not in machines:
             raise IntsimError(f'there is no node "{name}"', mend="see intsim inspect")
     _one_name_each([target, *machines.values()])
+    shapes = source.graph.shapes
     affines = {name: own_affine(source, name, target) for name in source.graph.inputs}
     steps: list[Step] = []
     for node in source.graph.nodes:
@@ -35,17 +36,16 @@ def lower(source: QuantizedGraph, target: Target, *, nodes: Mapping[str, Target]
             wanted = own_affine(source, name, machine)
             crosses = wanted != affines[name]
             if crosses:
-                steps += _border(name, affines, wanted, machine)
-            inputs.append(_crossed(name, machine) if crosses else name)
+                steps += _border(name, affines, wanted, machine, shapes)
+            inputs.append(_crossed(name, machine, shapes) if crosses else name)
         affines[node.outputs[0]] = own_affine(source, node.outputs[0], machine)
         steps.append(_step(node, source, machine, tuple(inputs), affines))
-    shapes = source.graph.shapes
     program = Program(
         name=source.graph.name,
         inputs={name: _input_door(source, name, affines[name]) for name in source.graph.inputs},
         outputs={name: Door(tensor=name, shape=shapes[name], affine=affines[name]) for name in source.graph.outputs},
         tensors={
-            name: Tensor(shape=inside_shape(shapes[name.split("@")[0] if name not in shapes else name]), affine=a)
+            name: Tensor(shape=inside_shape(shapes[name if name in shapes else name.rpartition("@")[0]]), affine=a)
             for name, a in affines.items()
         },
         steps=tuple(steps),
@@ -135,13 +135,19 @@ def _check_weights(node: Node, source: QuantizedGraph, machine: Target) -> None:
 # ---- borders and doors -----------------------------------------------------------------------------------------
 
 
-def _crossed(tensor: str, machine: Target) -> str:
-    return f"{tensor}@{machine.name}"
+def _crossed(tensor: str, machine: Target, shapes: Mapping[str, Shape]) -> str:
+    """TENSOR@MACHINE, a name that no tensor of the network has."""
+    name = f"{tensor}@{machine.name}"
+    while name in shapes:
+        name += "_"
+    return name
 
 
-def _border(tensor: str, affines: dict[str, Affine], wanted: Affine, machine: Target) -> list[Step]:
+def _border(
+    tensor: str, affines: dict[str, Affine], wanted: Affine, machine: Target, shapes: Mapping[str, Shape]
+) -> list[Step]:
     """The step that re-expresses a tensor for another machine, unless it was taken already."""
-    name = _crossed(tensor, machine)
+    name = _crossed(tensor, machine, shapes)
     if name in affines:
         return []
     offset = wanted.zero - affines[tensor].zero

@@ -11,6 +11,11 @@ from msgspec import Struct
 from intsim.integers import IntType, Overflow, Rounding
 
 
+def _within(field: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{field} is {low} to {high}, not {value}")
+
+
 class Cast(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A number moved into a register: shifted right by `shift` with `rounding`, then `overflow` into `bits`."""
 
@@ -19,6 +24,10 @@ class Cast(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     shift: int = 0
     rounding: Rounding = Rounding.FLOOR
     overflow: Overflow = Overflow.WRAP
+
+    def __post_init__(self) -> None:
+        _within("bits", self.bits, 1, 1024)
+        _within("shift", self.shift, -64, 64)
 
 
 class Level(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,8 +43,7 @@ class Level(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     first_only: bool = False
 
     def __post_init__(self) -> None:
-        if self.bits is not None and not 2 <= self.bits <= 64:
-            raise ValueError(f"a register has 2 to 64 bits, not {self.bits}")
+        _within("bits", 64 if self.bits is None else self.bits, 2, 64)
         if self.size is not None and self.size < 1:
             raise ValueError(f"a level adds at least one item, not {self.size}")
 
@@ -72,6 +80,9 @@ class Bias(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bits: int | None = None
     overflow: Overflow = Overflow.WRAP
 
+    def __post_init__(self) -> None:
+        _within("bits", 64 if self.bits is None else self.bits, 2, 64)
+
 
 # ---- requantization: from the accumulator to the output type ---------------------------------------------------
 
@@ -90,6 +101,10 @@ class FixedPoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     register: int = 32
     middle: Cast | None = None
     zero_point: Literal["after", "before"] = "after"
+
+    def __post_init__(self) -> None:
+        _within("bits", self.bits, 1, 62)
+        _within("register", self.register, 2, 64)
 
 
 class PowerOfTwo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="power_of_two"):
@@ -151,6 +166,9 @@ class Reciprocal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     rounding: Rounding = Rounding.HALF_AWAY
     stages: Literal[1, 2] = 1
 
+    def __post_init__(self) -> None:
+        _within("bits", self.bits, 1, 31)
+
 
 class Float32Average(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="float32_average"
@@ -186,6 +204,9 @@ class ThreeRescales(
     left_shift: int = 20
     requantize: FixedPoint = FixedPoint(first=Rounding.HALF_UP, rounding=Rounding.HALF_AWAY)
 
+    def __post_init__(self) -> None:
+        _within("left_shift", self.left_shift, 0, 40)
+
 
 class TwoMultipliers(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="two_multipliers"
@@ -194,6 +215,9 @@ class TwoMultipliers(
 
     bits: int = 21
     rounding: Rounding = Rounding.HALF_UP
+
+    def __post_init__(self) -> None:
+        _within("bits", self.bits, 1, 40)
 
 
 class Float32Add(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="float32_add"):

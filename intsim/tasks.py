@@ -1,7 +1,5 @@
 """The data of a task, and when an output is right: top-1 by default, top-k or any callable."""
 
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ import numpy as np
 from msgspec import Struct
 
 from intsim.errors import IntsimError
+from intsim.files import DAMAGE
 from intsim.graph import Pixels, Shape
 from intsim.integers import frozen
 
@@ -58,7 +57,7 @@ def load(path: Path | str) -> Data:
             x, y = file["x"], file.get("y")
     except FileNotFoundError:
         raise IntsimError("no such file", where=str(path)) from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, *DAMAGE) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise IntsimError(f"cannot be read as .npz ({reason})", where=str(path), mend=SAVE) from None
     try:

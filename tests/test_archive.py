@@ -7,9 +7,12 @@ from msgspec.structs import replace
 from nets import every_op, images
 
 from intsim import TARGETS, IntsimError, archive, oracle
+from intsim.arithmetic import encoded
 from intsim.check import check
+from intsim.integers import affine
 from intsim.lower import lower
 from intsim.program import Program
+from intsim.target import PowerOfTwo
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +86,8 @@ def damaged(program: Program, index: int, **fields: object) -> Program:
 
 def test_numbers_that_do_not_fit_together_never_reach_a_kernel(program: Program) -> None:
     conv, average = program.steps[0].compute, program.steps[4].compute
+    shift = encoded(PowerOfTwo(), 0.5, [1.0], 1.0, zero_point=0, low=0, high=255)
+    shift = replace(shift, exponent=np.array([1 << 30]))
     broken = [
         damaged(program, 0, weight=np.ascontiguousarray(conv.weight[:, :1])),
         damaged(program, 0, bias=conv.bias[:1]),
@@ -96,6 +101,20 @@ def test_numbers_that_do_not_fit_together_never_reach_a_kernel(program: Program)
         damaged(program, 6, axis=5),
         replace(program, steps=program.steps[1:]),
         replace(program, targets={}),
+        replace(program, steps=(*program.steps, program.steps[-1])),
+        replace(program, inputs={"x": replace(program.inputs["x"], shape=(2, 60, 60))}),
+        replace(program, inputs={"x": replace(program.inputs["x"], table=np.zeros((7, 1), np.uint8))}),
+        replace(program, outputs={"gemm_y": replace(program.outputs["gemm_y"], tensor="nowhere")}),
+        replace(program, outputs={"gemm_y": replace(program.outputs["gemm_y"], affine=affine(7.0, 3, "u8"))}),
+        damaged(program, 0, rescale=replace(conv.rescale, multiplier=None)),
+        damaged(program, 0, rescale=replace(conv.rescale, multiplier=conv.rescale.multiplier.astype(np.float64))),
+        damaged(program, 0, rescale=replace(conv.rescale, multiplier=conv.rescale.multiplier * np.float32(np.inf))),
+        damaged(program, 0, rescale=shift),
+        damaged(program, 3, window=replace(program.steps[3].compute.window, begin=(2, 0))),
+        damaged(program, 5, low=-300),
+        damaged(program, 5, multiplier=program.steps[5].compute.multiplier[:1]),
+        damaged(program, 7, high=300),
+        damaged(program, 8, value=256),
     ]
     for wrong in broken:
         with pytest.raises(IntsimError) as error:

@@ -174,3 +174,29 @@ def test_a_normalization_that_was_folded_holds_for_floats_and_for_pixels() -> No
         assert np.array_equal(by_pixels, oracle.run(program, inputs, trace=["x"]).traced["x"])
         expected = (inputs - np.float32([[[[0.4]], [[0.1]]]])) / np.float32([[[[-0.5]], [[2.0]]]])
         assert np.array_equal(by_pixels, quantized(expected, affines["x"]))
+
+
+def test_a_tensor_may_be_called_as_a_crossing_would_be() -> None:
+    """Names with @ neither meet the names of crossings nor are taken apart as such."""
+    source = every_op(TARGETS["litert_ref"].scheme)
+    unsigned = replace(
+        TARGETS["ort_x86_avx2"],
+        scheme=replace(TARGETS["ort_x86_avx2"].scheme, activations=TARGETS["ort_x86_avx2"].scheme.activations[:1]),
+    )
+    plain = oracle.run(lower(source, TARGETS["litert_ref"], nodes={"add": unsigned}), images(2))
+    for old, new in (("relu_y", "max_y@ort_x86_avx2"), ("max_y", "odd@name")):
+        renamed = renamed_tensor(source, old, new)
+        result = oracle.run(lower(renamed, TARGETS["litert_ref"], nodes={"add": unsigned}), images(2))
+        assert np.array_equal(result.integers["gemm_y"], plain.integers["gemm_y"])
+
+
+def renamed_tensor(source: QuantizedGraph, old: str, new: str) -> QuantizedGraph:
+    def name(tensor: str) -> str:
+        return new if tensor == old else tensor
+
+    nodes = tuple(
+        replace(n, inputs=tuple(map(name, n.inputs)), outputs=tuple(map(name, n.outputs))) for n in source.graph.nodes
+    )
+    shapes = {name(k): v for k, v in source.graph.shapes.items()}
+    graph = replace(source.graph, nodes=nodes, shapes=shapes)
+    return QuantizedGraph(graph=graph, affines={name(k): v for k, v in source.affines.items()})

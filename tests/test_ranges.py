@@ -195,3 +195,12 @@ def test_bounds_of_8_bit_integers_fit_the_products_own_types() -> None:
         dot = gemm(rng.integers(-128, 128, (4, k)).tolist(), zero_point="folded")
         alpha = np.log2(k) + kind.bits + 7
         assert (ranges.bounds(dot, kind.low, kind.high).bits <= np.ceil(alpha + np.log2(1 + 2.0**-alpha) + 1)).all()
+
+
+def test_zeroing_loses_what_a_sum_started_from_and_the_bounds_know_it() -> None:
+    """From 100, +50 leaves 7 bits and gives 0; the products that follow go below what 100 would have allowed."""
+    dot = gemm([[50, -60]], 40, when="init", levels=(Level(bits=7, overflow=Overflow.SATURATE_ZERO),))
+    (acc,), _ = accumulators(dot, np.array([[1, 1]], object))
+    low, high = ranges.registers(dot, 0, 1).value
+    assert low[0] <= acc[0] <= high[0]
+    assert acc[0] == -60

@@ -42,7 +42,7 @@ def test_a_machine_may_come_from_a_module(tmp_path, monkeypatch) -> None:
 WRONG = [
     ('bogus = 1\nname = "a"\ndescription = "b"', "bogus"),
     ('name = "a"\ndescription = "b"\n[[mac.levels]]\nbits = "x"', r"\$\.mac\.levels\[0\]\.bits"),
-    ('name = "a"\ndescription = "b"\n[[mac.levels]]\nbits = 1', r"2 to 64 bits"),
+    ('name = "a"\ndescription = "b"\n[[mac.levels]]\nbits = 1', r"bits is 2 to 64, not 1"),
     ('name = "a"\ndescription = "b"\n[requantize]\nrule = "nope"', r"nope.*\$\.requantize"),
     (
         'name = "a"\ndescription = "b"\n[requantize]\nrule = "power_of_two"\nrounding = "up"',
@@ -137,3 +137,13 @@ def test_the_exported_toml_names_every_field_that_has_a_value() -> None:
     assert set(fields) == set(Target.__struct_fields__) - {"overrides"} | {"overrides"}
     assert fields["requantize"]["middle"]["bits"] == 17
     assert msgspec.convert(fields, Target) == TARGETS["nvdla_small"]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["requantize.register=0", "requantize.register=65", "requantize.bits=200", "bias.bits=0", "add.left_shift=-4"],
+)
+def test_a_width_that_no_register_has_is_refused(setting: str) -> None:
+    path, _, value = setting.partition("=")
+    with pytest.raises(IntsimError, match=path.split(".")[-1]):
+        targets.set_fields(TARGETS["litert_ref"], {path: value})

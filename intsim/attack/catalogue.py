@@ -1,8 +1,9 @@
 """The attacks as data: what distinguishes one from another, and where attacks of your own are found."""
 
 import importlib
-from fractions import Fraction
+import math
 from importlib.metadata import entry_points
+from numbers import Real
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -56,6 +57,13 @@ NOISE = {"linf": "noise", "l2": "noise_l2"}
 """The attack without a gradient that stands beside those of each norm."""
 
 
+RADIUS = "write 8/255, or 0.03"
+"""The mend of what is no radius."""
+
+SLACK = 1e-9
+"""How far below a whole step a radius may be that means it: what rounding in float64 explains."""
+
+
 def find(name: str) -> Attack:
     """The attack called `name`: of the catalogue, of an entry point in "intsim.attacks", or "module:name".
 
@@ -87,12 +95,32 @@ def imported(spec: str) -> Any:
     return found
 
 
-def pixel_steps(text: str) -> float:
-    """The strength that "8/255" or "0.03" means, in steps of a pixel: 255 times it. Raises IntsimError."""
+def pixel_steps(eps: str | float, norm: str = "linf", grid: int | None = 255) -> float:
+    """The radius that "8/255", "0.03" or 0.03 means, in steps of 1/255: 255 times it.
+
+    Raises IntsimError for what is no number above 0, for an L-inf radius above 1 (the whole range of the pixels; an L2
+    radius may be longer), and for one below a step of the camera's `grid`, which would leave every image as it is.
+    """
+    steps = _number(eps)
+    if not math.isfinite(steps):
+        raise IntsimError(f"{eps} is not finite", where="eps", mend=RADIUS)
+    if steps <= 0:
+        what = f"{eps} is negative" if steps < 0 else f"{eps} leaves the images as they are"
+        raise IntsimError(what, where="eps", mend=f"{RADIUS}; clean images are judged anyway")
+    if norm == "linf" and steps > 255:
+        near = f"did you mean {eps}/255?" if "/" not in str(eps) and steps <= 255**2 else "an L-inf radius is at most 1"
+        raise IntsimError(f"{eps} means {steps:g}/255, more than all of a pixel's range", where="eps", mend=near)
+    if grid is not None and steps * grid / 255 < 1 - SLACK:
+        raise IntsimError(f"{eps} is below one step of the camera's grid", where="eps", mend=f"give 1/{grid} or more")
+    return steps
+
+
+def _number(eps: str | float) -> float:
+    """255 times it; NaN and infinity are numbers."""
+    if isinstance(eps, Real):
+        return 255.0 * float(eps)
     try:
-        eps = Fraction(text.strip())
-    except (ValueError, ZeroDivisionError):
-        raise IntsimError(f'"{text}" is no strength', where="eps", mend="write 8/255, or 0.03") from None
-    if eps < 0:
-        raise IntsimError(f"{text} is negative", where="eps")
-    return float(255 * eps)
+        above, _, below = eps.partition("/")
+        return 255.0 * float(above) / float(below or 1)
+    except (AttributeError, ValueError, ZeroDivisionError):
+        raise IntsimError(f'"{eps}" is no radius', where="eps", mend=RADIUS) from None

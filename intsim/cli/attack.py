@@ -18,6 +18,7 @@ from intsim.files import write_atomically
 from intsim.graph import Pixels
 
 if TYPE_CHECKING:
+    from intsim.evaluate.records import Row
     from intsim.report import Results
 
 EXAMPLE = "intsim attack cnn --target cmsis_nn_s8 --attack fgsm --calibration fashion --data fashion --limit 200"
@@ -71,7 +72,7 @@ def attack(
     data = sources.data(examples, limit=limit)
     with compiling(out), progress(out, "attacking") as advance:
         found = evaluate(
-            sources.model(model, pixels),
+            sources.model(model, pixels, out=out),
             [whole(machine) for machine in machines],
             data=data,
             attacks=attacks or ("fgsm", "pgd"),
@@ -94,9 +95,12 @@ def attack(
     show(out, record)
     if path:
         line(out, f"written: {path}")
-    broken = exceeded(record, [machine.target.name for machine in machines], min_accuracy, max_transfer)
+    judged = counted(record, [machine.target.name for machine in machines])
+    broken = exceeded(judged, min_accuracy, max_transfer)
     for text in broken:
         line(out, text)
+    if max_transfer is not None and (nothing := unfooled(judged)):
+        notice(out, f"--max-transfer says nothing of {', '.join(nothing)}: float was not fooled there")
     finish(out, "attack", {**msgspec.structs.asdict(record), "exceeded": broken})
     return int(bool(broken))
 
@@ -112,20 +116,33 @@ def whole(machine: Machine) -> Any:
     return machine.target
 
 
-def exceeded(
-    record: "Results", named: Sequence[str], min_accuracy: float | None, max_transfer: float | None
-) -> list[str]:
-    """The thresholds that rows of the named machines break, in words; without names, all but the yardsticks count."""
+def counted(record: "Results", named: Sequence[str]) -> list["Row"]:
+    """The rows to which thresholds apply: of the named machines; without names, of all but the yardsticks."""
     from intsim.evaluate.records import FLOAT, NULL
 
+    return [row for row in record.rows if (row.target in named if named else row.target not in (FLOAT, NULL, "ideal"))]
+
+
+def exceeded(rows: Sequence["Row"], min_accuracy: float | None, max_transfer: float | None) -> list[str]:
+    """The thresholds that the rows break, in words; a collapsed machine never keeps to a transfer."""
     said = []
-    for row in record.rows:
-        if row.target not in named if named else row.target in (FLOAT, NULL, "ideal"):
-            continue
-        where = f"{row.target}, {row.attack}" + (f" at {row.eps_steps:g}/255" if row.eps_steps else "")
+    for row in rows:
+        where = f"{row.target}, {_images(row)}"
         if min_accuracy is not None and row.accuracy < min_accuracy:
             said.append(f"{where}: right on {row.accuracy:.4f}, less than --min-accuracy {min_accuracy:g}")
-        share = row.transferred.value if row.transferred and row.transferred.n else 0.0
-        if max_transfer is not None and share > max_transfer:
-            said.append(f"{where}: transferred {share:.4f}, more than --max-transfer {max_transfer:g}")
+        if max_transfer is None or not row.eps_steps:
+            continue
+        if row.collapsed:
+            said.append(f"{where}: collapsed, so transfer says nothing: --max-transfer {max_transfer:g} is not kept")
+        elif row.transferred and row.transferred.n and row.transferred.value > max_transfer:
+            said.append(f"{where}: transferred {row.transferred.value:.4f}, more than --max-transfer {max_transfer:g}")
     return said
+
+
+def unfooled(rows: Sequence["Row"]) -> list[str]:
+    """The attacks and strengths that fooled float on no image, so that there was nothing to transfer."""
+    return list(dict.fromkeys(_images(row) for row in rows if row.transferred and not row.transferred.n))
+
+
+def _images(row: "Row") -> str:
+    return f"{row.attack} at {row.eps_steps:g}/255" if row.eps_steps else row.attack

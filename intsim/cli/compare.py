@@ -57,7 +57,9 @@ def compare(
     from intsim import oracle
     from intsim.compare import compare
 
-    program = sources.program(model, one(machines), calibration=calibration, pixels=pixels, quantization=quantization)
+    program = sources.program(
+        model, one(machines), calibration=calibration, pixels=pixels, quantization=quantization, out=out
+    )
     data = sources.checked(sources.data(images, limit=limit), program)
     run = oracle.run if engine == "oracle" else None
     with compiling(out), progress(out, f"comparing with {reference}", len(data.x)) as advance:

@@ -1,4 +1,4 @@
-"""Overflow counts: added up over batches, as a table, and as an error where the machine forbids them."""
+"""Overflow counts: added up over batches, as a table, and as an error where an accumulator forbids them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -34,17 +34,22 @@ def forbidding(program: Program) -> set[str]:
 
 
 def violations(program: Program, counts: Mapping[str, Overflows]) -> dict[str, Overflows]:
-    """The forbidden overflows that happened, by step."""
+    """The overflows, of any of its accumulators, that happened in each step one of whose accumulators forbids them."""
     forbidden = forbidding(program)
     return {name: count for name, count in counts.items() if name in forbidden and count.outputs}
 
 
+def said(count: Overflows) -> str:
+    """What is wrong with the counts of a step that is among the `violations`."""
+    return f"{count.outputs} of {count.of_outputs} sums overflow, in a step whose accumulator forbids it"
+
+
 def refuse(program: Program, counts: Mapping[str, Overflows]) -> None:
-    """IntsimError where an overflow that the machine forbids happened."""
+    """IntsimError where sums overflowed in a step whose accumulator forbids it."""
     found = violations(program, counts)
     for name, count in found.items():
         raise IntsimError(
-            f"{count.outputs} of {count.of_outputs} sums overflow where the machine forbids it, in {len(found)} layers",
+            said(count) + (f", as in {len(found) - 1} more" if len(found) > 1 else ""),
             where=name,
             mend="give it a wider accumulator, fewer bits, or leave out --strict",
         )

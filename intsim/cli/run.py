@@ -29,7 +29,7 @@ from intsim.program import Program, Result
 @click.option("--trace", metavar="NAME", multiple=True, help="Keep this tensor, or NAME:accumulator; * for all.")
 @click.option("--engine", type=click.Choice(["fast", "oracle"]), default="fast", help="oracle is slow and plain.")
 @click.option("--count", is_flag=True, help="Count overflows, layer by layer.")
-@click.option("--strict", is_flag=True, help="An overflow where the machine forbids one is an error.")
+@click.option("--strict", is_flag=True, help="An overflow in a step whose accumulator forbids it is an error.")
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Threads of the fast engine (default: all).")
 @options.spoken
 def run(
@@ -49,7 +49,9 @@ def run(
     out: Out,
 ) -> None:
     """Run MODEL on a machine, bit for bit."""
-    program = sources.program(model, one(machines), calibration=calibration, pixels=pixels, quantization=quantization)
+    program = sources.program(
+        model, one(machines), calibration=calibration, pixels=pixels, quantization=quantization, out=out
+    )
     data = sources.checked(sources.data(images, limit=limit), program)
     counted = count or bool(overflows.forbidding(program))
     result = _executed(program, data.x, engine, trace, counted, threads, out)
@@ -142,7 +144,7 @@ def _say(
     if count:
         overflows.show(out, program, result.overflows)
     for name, found in overflows.violations(program, result.overflows).items():
-        line(out, f"{name}: {found.outputs} of {found.of_outputs} sums overflow, which the machine forbids")
+        line(out, f"{name}: {overflows.said(found)}")
     if path:
         line(out, f"written: {path}")
 

@@ -7,6 +7,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from intsim import tasks
+from intsim.cli.console import Out, notice
 from intsim.cli.machines import Machine
 from intsim.errors import IntsimError
 from intsim.graph import Graph, Pixels
@@ -54,17 +55,36 @@ def calibration_images(text: str | None) -> np.ndarray | None:
     return tasks.load(text).x
 
 
-def model(text: str, pixels: Pixels | None = None) -> "Model":
-    """What the model's file holds: a float network is called as its file is, and its images enter by `pixels`."""
-    from intsim.build import load, with_pixels
+def model(text: str, pixels: Pixels | None = None, *, out: Out | None = None) -> "Model":
+    """What the model's file holds: a float network is called as its file is, and its images enter by `pixels`.
+
+    Where nobody said how they enter and it was read off the weights, `out` is told.
+    """
+    from intsim.build import with_pixels
+    from intsim.normalise.folding import GUESSED
 
     path = model_path(text)
-    found = load(path)
+    found, notes = _loaded(path)
     if isinstance(found, Graph):
+        for note in notes:
+            if out is not None and pixels is None and note.endswith(GUESSED):
+                notice(out, f"{text}: {note}; if it takes 0 to 1, say --input-scale 1/255")
         return with_pixels(replace(found, name=path.stem), pixels)
     if pixels is not None:
         raise IntsimError("is quantized already", where=text, mend="leave out --input-scale, --mean and --std")
     return found
+
+
+def _loaded(path: Path) -> tuple["Model", tuple[str, ...]]:
+    """As `intsim.build.load`, with the notes of what normalising a float network did."""
+    from intsim import archive, onnx_io
+    from intsim.build import load, supported
+    from intsim.normalise import normalise
+
+    if path.suffix == archive.SUFFIX or onnx_io.is_quantized(path):
+        return load(path), ()
+    graph, notes = normalise(onnx_io.read(path))
+    return supported(graph), notes
 
 
 def program(
@@ -74,11 +94,12 @@ def program(
     calibration: str | None,
     pixels: Pixels | None,
     quantization: dict[str, Any],
+    out: Out | None = None,
 ) -> Program:
     """The model lowered for the machine; a Program's file brings its own where none is named."""
     from intsim.build import build
 
-    found = model(text, pixels)
+    found = model(text, pixels, out=out)
     if not isinstance(found, Graph) and (calibration or quantization):
         raise IntsimError("is quantized already", where=text, mend="leave out --calibration and how to quantize")
     if machine is None:

@@ -1,8 +1,6 @@
 """Where the integers come from that a Program is compared with: a runtime, another machine, a file, a function."""
 
 import importlib
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -13,6 +11,7 @@ from msgspec import Struct
 
 from intsim import targets
 from intsim.errors import IntsimError, unknown
+from intsim.files import DAMAGE
 from intsim.lower import lower
 from intsim.program import Program, Result
 from intsim.quantized import QuantizedGraph
@@ -140,7 +139,7 @@ def _dump(path: Path, program: Program, images: int) -> Source:
             arrays = dict(file)
     except FileNotFoundError:
         raise IntsimError("does not exist", where=str(path)) from None
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error):
+    except (OSError, AttributeError, TypeError, *DAMAGE):
         raise IntsimError("is no .npz of integers, or a damaged one", where=str(path)) from None
     read = _checked(arrays, program, images, str(path))
 

@@ -74,10 +74,15 @@ def attacked(
 
 
 def planned(attacks: Sequence[Attack], strengths: Strengths) -> list[tuple[Attack, float]]:
-    """Which attack with which radius, in order: noise of every radius of a norm stands before its first attack."""
+    """Which attack with which radius, in order: noise of every radius of a norm stands before its first attack.
+
+    Raises IntsimError for a radius that is negative or not finite.
+    """
     plan: dict[tuple[str, float], Attack] = {}
     for attack in attacks:
         given = strengths.get(attack.name, ()) if isinstance(strengths, Mapping) else strengths
+        if wrong := [eps for eps in given if not 0 <= eps < np.inf]:
+            raise IntsimError(f"{wrong[0]} is no radius", where=attack.name, mend="give steps of 1/255, 0 or more")
         for one in (ATTACKS[NOISE[attack.norm]], attack):
             plan |= {(one.name, float(eps)): one for eps in given if eps > 0 and (one.name, float(eps)) not in plan}
     return [(attack, eps) for (_, eps), attack in plan.items()]

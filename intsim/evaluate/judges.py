@@ -26,7 +26,7 @@ BATCH = 250
 
 
 def float_judge(graph: Graph, *, network: str = "", target: str = FLOAT) -> Judge:
-    """The float network, as the torch twin computes it in float32."""
+    """The float network, as the torch twin computes it in float32; `network`: what it is called, if not by its name."""
     return Judge(network=network or graph.name, target=target, answer=answers(twin(graph)))
 
 

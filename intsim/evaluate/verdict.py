@@ -6,15 +6,36 @@ import numpy as np
 
 from intsim.attack.catalogue import NOISE
 from intsim.evaluate.records import CLEAN, FLOAT, NULL, Curve, Row, bits
-from intsim.statistics import Crossing, Paired, bootstrap_crossing, holm
+from intsim.statistics import Crossing, Paired, bootstrap_crossing, holm, paired
 
 LEVEL = 0.05
 """The chance of being wrong that a claim may have, after Holm's adjustment over all its cells."""
+
+FAR = 0.10
+"""How far below float a clean accuracy surely lies before a network counts as broken by its quantization."""
 
 BOUND = (
     "Attacks were crafted on the float network and transferred: each accuracy under attack is an upper bound on what "
     "an attacker who knows the chip would leave. It is no measure of robustness."
 )
+
+
+def broken(clean: Row) -> bool:
+    """Whether a judge is no usable network on clean images already, given its row there.
+
+    It collapsed (`Row.collapsed`), or the whole interval of its difference from float lies below -FAR.
+    """
+    return clean.collapsed or (FLOAT in clean.paired and clean.paired[FLOAT].high < -FAR)
+
+
+def crossed(curve: Curve | None) -> Crossing | None:
+    """The crossing of a curve with float's that may be claimed; None: there is none.
+
+    `Curve.sure`, with an interval that ends between strengths that were tried. How often bootstrap draws cross does
+    not count: the curves of two judges that differ by chance alone cross somewhere in nearly every draw.
+    """
+    at = curve.crossing if curve is not None and curve.sure else None
+    return None if at is None or at.low is None or at.high is None else at
 
 
 def curves(rows: Sequence[Row], *, seed: int = 0) -> list[Curve]:
@@ -62,16 +83,18 @@ def verdict(rows: Sequence[Row], curves: Sequence[Curve]) -> list[str]:
             continue
         own = _of(rows, network, target)
         name = f"{network} on {target}"
-        if own[0].collapsed:
+        if broken(own[0]):
             said.append(
-                f"{name}: collapsed before any attack: {_percent(own[0])} right when clean, its most frequent answers "
-                f"cover {100 * own[0].top_share:.0f} %. What it does under attack means nothing."
+                f"{name}: collapsed before any attack: {_percent(own[0])} right when clean "
+                f"({_points(own[0].paired[FLOAT])} against float), its most frequent answers cover "
+                f"{100 * own[0].top_share:.0f} %. What it does under attack means nothing."
             )
             continue
         hit = [row for row in own if row.attack not in (CLEAN, *NOISE.values())]
         said.append(f"{name}: {_percent(own[0])} right when clean{_hardest(hit)}.")
-        crossed = [_crossing(c) for c in curves if (c.network, c.target) == (network, target) and c.sure]
-        said += [f"{name}: {sentence}" for sentence in (_against_null(hit), *crossed) if sentence]
+        lines = [c for c in curves if (c.network, c.target) == (network, target)]
+        crossings = [_crossing(c.attack, at) for c in lines if (at := crossed(c)) is not None]
+        said += [f"{name}: {sentence}" for sentence in (_against_null(hit), *crossings) if sentence]
     return said
 
 
@@ -80,21 +103,34 @@ def _of_float(rows: Sequence[Row]) -> list[str]:
     said = [f"{own[0].network} in float: {_percent(own[0])} right when clean."]
     if own[0].at_floor:
         said.append(f"{own[0].network} in float: no better than its most frequent label: the data do not fit it.")
+    unsure: dict[str, list[str]] = {}
     for row in own:
         noise = next((r for r in own if (r.attack, r.eps) == (NOISE.get(row.norm), row.eps)), None)
-        if noise is not None and row.attack != noise.attack and row.correct > noise.correct:
-            said.append(f"{row.attack} at {_eps(row)} is weaker on float than noise of that radius: no attack at all.")
+        if noise is None or row.attack == noise.attack:
+            continue
+        versus = paired(bits(row), bits(noise))
+        if versus.p >= LEVEL:
+            unsure.setdefault(row.attack, []).append(_eps(row))
+        elif versus.difference > 0:
+            said.append(
+                f"{row.attack} at {_eps(row)} is weaker on float than noise of that radius "
+                f"({_points(versus)}, exact McNemar p = {versus.p:.2g}): no attack at all."
+            )
+    said += [
+        f"{attack} at {', '.join(strengths)} is on float no stronger than noise of that radius by more than chance."
+        for attack, strengths in unsure.items()
+    ]
     return said
 
 
 def _hardest(hit: Sequence[Row]) -> str:
-    """The strongest attack's numbers: the row with the fewest right answers of the float network's rows above it."""
+    """What the strongest attack leaves: the row with the fewest right answers, the weakest of several such."""
     if not hit:
         return ""
     row = min(hit, key=lambda row: (row.correct, row.eps))
     versus = row.paired[FLOAT]
     floor = ", no better than its most frequent label" if row.at_floor else ""
-    return f", at most {_percent(row)} under {row.attack} at {_eps(row)} ({_points(versus)} against float{floor})"
+    return f", {_percent(row)} are left under {row.attack} at {_eps(row)} ({_points(versus)} against float{floor})"
 
 
 def _against_null(hit: Sequence[Row]) -> str:
@@ -105,20 +141,18 @@ def _against_null(hit: Sequence[Row]) -> str:
     adjusted = holm([row.paired[NULL].p for row in with_null])
     p, row = min(zip(adjusted, with_null, strict=True), key=lambda cell: cell[0])
     count = sum(other < LEVEL for other in adjusted)
-    found = f"{_points(row.paired[NULL])} under {row.attack} at {_eps(row)}, Holm p = {p:.2g}"
+    found = f", most surely {_points(row.paired[NULL])} under {row.attack} at {_eps(row)}, Holm p = {p:.2g}"
     return (
         f"beside its float null (weights moved as far, but at random; activations float) it differs by more than "
-        f"chance in {count} of {len(with_null)} cells, most surely {found}."
+        f"chance in {count} of {len(with_null)} cells{found if count else ''}."
     )
 
 
-def _crossing(curve: Curve) -> str:
-    at = curve.crossing
-    assert at is not None
+def _crossing(attack: str, at: Crossing) -> str:
     low, high = (f"{255 * end:.1f}" if end is not None else "beyond" for end in (at.low, at.high))
     way, share = ("rises above", "fewer") if at.rising else ("falls below", "more")
     return (
-        f"its {curve.attack} curve {way} float's at {255 * at.at:.1f}/255 [{low}, {high}]: there {share} of the images "
+        f"its {attack} curve {way} float's at {255 * at.at:.1f}/255 [{low}, {high}]: there {share} of the images "
         f"that were made for float transfer, which is no robustness."
     )
 

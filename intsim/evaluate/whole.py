@@ -1,7 +1,7 @@
 """The whole evaluation: a model, machines, attacks and data in; rows, curves and a verdict out."""
 
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,17 +29,26 @@ from intsim.target import Target
 from intsim.tasks import Data, Right, top1
 
 PACKAGES = ("intsim", "numpy", "scipy", "torch")
+Radii = str | float | Sequence[str | float]
+"""One radius or several: "8/255", or numbers in 0..1 (L2: of the pixel range, and as long as you like)."""
+
+STANDS_FOR = (
+    "The float network here is the one that the integers stand for (their weights dequantized): the original was not "
+    "given. Images were crafted on it, and its accuracy is not the original's."
+)
+"""What is said first where the model is quantized already."""
+
 Progress = Callable[[str, int, int], None]
 """Told what comes next, and how many images of how many were crafted and judged before."""
 
 
 def evaluate(
     model: str | Path | Model,
-    targets: Sequence[str | Target] = (),
+    targets: str | Target | Sequence[str | Target] = (),
     *,
     data: Data | tuple[Any, Any] | str | Path,
-    attacks: Sequence[str | Attack] = ("fgsm", "pgd"),
-    eps: Sequence[str | float] | Mapping[str, Sequence[str | float]] = ("2/255", "8/255"),
+    attacks: str | Attack | Sequence[str | Attack] = ("fgsm", "pgd"),
+    eps: Radii | Mapping[str, Radii] = ("2/255", "8/255"),
     calibration: Calibration | np.ndarray | str | Path | None = None,
     null: bool = True,
     seed: int = 0,
@@ -54,23 +63,23 @@ def evaluate(
 ) -> Evaluation:
     """What images crafted on the float `model` do to it, to its integers in ideal arithmetic, and to every target.
 
-    `data`: images and labels, an array each or an .npz of both. `eps`: radii, "8/255" or numbers in 0..1 (L2: of the
-    pixel range), for all attacks or by the attack's name. `calibration` and `quantization`: see `intsim.build`.
-    `null`: whether the float null is judged too. `grid`: the camera's levels are 0..grid; None: floats. `run`: what
+    `data`: images and labels, an array each or an .npz of both. `eps`: radii, for all attacks or by the attack's name.
+    One target, attack or radius stands for a list of it. `calibration` and `quantization`: see `intsim.build`. Where
+    `model` is quantized, its dequantized weights are the float network, and are called so. `null`: whether the float null is judged too. `grid`: the camera's levels are 0..grid; None: floats. `run`: what
     runs programs, `intsim.run` unless given. `keep` is handed every set of images. Raises IntsimError for whatever
     does not fit, before anything is crafted.
     """
-    chosen = [find(attack) if isinstance(attack, str) else attack for attack in attacks]
-    strengths = _strengths(eps, chosen)
+    chosen = [find(attack) if isinstance(attack, str) else attack for attack in _several(attacks)]
     held = _held(model, pixels)
     graph = held if isinstance(held, Graph) else restored(held.source if isinstance(held, Program) else held)
     x, y = _examples(data, graph, grid)
-    programs = _programs(held, targets, calibration, quantization)
+    strengths = _strengths(eps, chosen, grid)
+    programs = _programs(held, _several(targets), calibration, quantization)
     beside = judges(graph, programs, run or _engine(), null=null and held is graph, seed=seed)
-    network = twin(graph)
-    return evaluated(
-        network,
-        [float_judge(graph), *beside],
+    original = held is graph
+    found = evaluated(
+        twin(graph),
+        [float_judge(graph, network="" if original else f"{graph.name} (weights dequantized)"), *beside],
         x,
         y,
         chosen,
@@ -82,6 +91,7 @@ def evaluate(
         progress=progress,
         keep=keep,
     )
+    return found if original else replace(found, verdict=(STANDS_FOR, *found.verdict))
 
 
 def evaluated(
@@ -146,20 +156,22 @@ def evaluated(
 # ---- from words to judges ---------------------------------------------------------------------------------------
 
 
-def _strengths(
-    eps: Sequence[str | float] | Mapping[str, Sequence[str | float]], attacks: Sequence[Attack]
-) -> dict[str, list[float]]:
+def _several(given: Any) -> Sequence[Any]:
+    """What was given, one thing as a list of it: a word is a word, and not its letters."""
+    return given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+
+
+def _strengths(eps: Radii | Mapping[str, Radii], attacks: Sequence[Attack], grid: int | None) -> dict[str, list[float]]:
     """Radii in steps of 1/255, ascending, by the attack's name."""
-    names = [attack.name for attack in attacks]
-    given = eps if isinstance(eps, Mapping) else dict.fromkeys(names, eps)
+    norms = {attack.name: attack.norm for attack in attacks}
+    given = eps if isinstance(eps, Mapping) else dict.fromkeys(norms, eps)
     for name in given:
-        if name not in names:
-            raise unknown("attack", name, names)
-    return {name: sorted({_steps(value) for value in values}) for name, values in given.items()}
-
-
-def _steps(eps: str | float) -> float:
-    return pixel_steps(eps) if isinstance(eps, str) else 255.0 * eps
+        if name not in norms:
+            raise unknown("attack", name, norms)
+    return {
+        name: sorted({pixel_steps(value, norms[name], grid) for value in _several(values)})
+        for name, values in given.items()
+    }
 
 
 def _held(model: str | Path | Model, pixels: Pixels | None) -> Model:
@@ -188,7 +200,16 @@ def _programs(
 def _examples(
     data: Data | tuple[Any, Any] | str | Path, graph: Graph, grid: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    found = tasks.load(data) if isinstance(data, str | Path) else tasks.data(*data) if isinstance(data, tuple) else data
+    match data:
+        case str() | Path():
+            found = tasks.load(data)
+        case Data():
+            found = data
+        case (x, y) if isinstance(data, tuple):
+            found = tasks.data(x, y)
+        case _:
+            what = f"is a {type(data).__name__}" + (f" of {len(data)}" if isinstance(data, tuple) else "")
+            raise IntsimError(f"{what}, not images and labels", where="data", mend="give (x, y), or an .npz of both")
     if found.y is None:
         raise IntsimError("has no labels", where="data", mend="give the class of each image as y")
     pixels = graph.pixels.get(graph.inputs[0], Pixels())

@@ -9,6 +9,9 @@ from intsim.normalise.scaling import numbers
 
 _RAW_PIXELS = 0.1
 
+GUESSED = "since the network itself takes pixels from 0 to 255"
+"""How the note ends that says so; nobody said it, it is read off the network's weights."""
+
 
 def scale_into_pixels(site: Site, node: Node) -> Change | None:
     """a ((x - m) / t) + s = (x - (m - s t / a)) / (t / a): on an input x, it is the network's own normalization.
@@ -29,7 +32,7 @@ def scale_into_pixels(site: Site, node: Node) -> Change | None:
     mean_text, std_text = (" ".join(f"{v:.4g}" for v in values[:4]) for values in (after.own_mean, after.own_std))
     note = f"{node.name}: folded into how {x} is read: ({x} - [{mean_text}]) / [{std_text}]"
     if raw:
-        note += ", since the network itself takes pixels from 0 to 255"
+        note += f", {GUESSED}"
     return Change(nodes={node.name: ()}, rename={node.outputs[0]: x}, pixels={x: after}, note=note)
 
 

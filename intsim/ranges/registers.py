@@ -11,7 +11,8 @@ from intsim.ranges.products import owed as owed_to
 from intsim.ranges.tensors import Interval
 from intsim.target import Cast, Level
 
-# Clamping moves a sum towards 0, so that it stays inside the bounds that it had; wrapping may put it anywhere.
+# Clamping moves a sum towards 0, so that it stays inside the bounds that it had, if they hold from 0 too: zeroing loses
+# what a sum started from. Wrapping may put it anywhere.
 _CLAMPS = (Overflow.SATURATE, Overflow.SATURATE_SYM, Overflow.SATURATE_ZERO)
 
 
@@ -88,7 +89,10 @@ def _level(items: Pair, level: Level, start: Pair | None) -> tuple[Pair, Pair, n
         below, above, total = exactly(below), exactly(above), (exactly(total[0]), exactly(total[1]))
     if start is not None:
         first = _after(start, start, _inside(start, level.bits, level.overflow), level.bits, level.overflow)
-        below, above = below + first[0][:, None], above + first[1][:, None]
+        least, most = first
+        if level.overflow is Overflow.SATURATE_ZERO:
+            least, most = np.minimum(least, 0), np.maximum(most, 0)
+        below, above = below + least[:, None], above + most[:, None]
         total = (total[0] + first[0][:, None], total[1] + first[1][:, None])
     proven = _inside((below, above), level.bits, level.overflow)
     low, high = _after(total, (below, above), proven, level.bits, level.overflow)

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from intsim.evaluate.records import FLOAT, Images, Judge, bits
+from intsim.evaluate.verdict import broken
 from intsim.report.gallery import thumbnail
 from intsim.report.record import Example, Results, judges, row_of
-from intsim.report.words import broken
 
 KINDS = {
     "fools float, not the chip": (False, True),
@@ -39,7 +39,7 @@ def examples(
 
 def _usable(found: Results, judge: Judge, clean: Images) -> bool:
     row = row_of(found, judge.network, judge.target, clean.name, 0.0)
-    return row is not None and not broken([row])
+    return row is not None and not broken(row)
 
 
 def _right(found: Results, judge: Judge, images: Images) -> np.ndarray:

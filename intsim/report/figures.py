@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from intsim.attack.catalogue import NOISE
 from intsim.evaluate.records import FLOAT, NULL, Row
+from intsim.evaluate.verdict import broken, crossed
 from intsim.report import curves, words
 from intsim.report.chart import COLOURS, MARKERS, ORDERED, QUIET, colours
 from intsim.report.chart import FLOAT as FLOAT_COLOUR
@@ -61,7 +62,7 @@ def attack_lines(found: Results, attack: str) -> tuple[list[Curve], list[Mark], 
         rows = rows_of(found, *pair, attack)
         if len(rows) < 2:
             continue
-        gone = words.broken(rows)
+        gone = broken(rows[0])
         lines.append(
             row_curve(
                 f"{name}, collapsed" if gone else name,
@@ -74,7 +75,7 @@ def attack_lines(found: Results, attack: str) -> tuple[list[Curve], list[Mark], 
         curve = curve_of(found, *pair, attack)
         if gone or curve is None or curve.crossing is None:
             continue
-        if (crossing := words.firm(curve, rows)) is not None:
+        if (crossing := crossed(curve)) is not None:
             marks.append(_mark(crossing, 100 * crossing.accuracy, colour))
             told.append(f"{name} crosses float at {words.crossing_text(crossing)}.")
         else:
@@ -128,12 +129,12 @@ def differences(found: Results) -> list[Figure]:
 def _difference(found: Results, width: Width, colour: str, attack: str) -> Figure | None:
     rows = rows_of(found, width.network, width.target, attack)
     nulls = rows_of(found, width.network, NULL, attack)
-    gone = words.broken(rows)
+    gone = broken(rows[0])
     lines = [_apart("float null", nulls, NULL_COLOUR)] if nulls else []
     if behind := behind_of(found, width.network, attack):
         lines.append(_apart("float, same input", behind, FLOAT_COLOUR, style=":"))
     lines.append(_apart(f"{width.bits} bits", rows, QUIET if gone else colour, style="--" if gone else "-"))
-    crossing = None if gone else words.firm(curve_of(found, width.network, width.target, attack), rows)
+    crossing = None if gone else crossed(curve_of(found, width.network, width.target, attack))
     marks = [] if crossing is None else [_mark(crossing, 0, colour)]
     title = f"{width.bits} bits" + (" (collapsed)" if gone else "")
     picture = curves.difference(

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from itertools import product
 
 from intsim.evaluate.records import CLEAN, FLOAT, NULL, Row, bits
+from intsim.evaluate.verdict import LEVEL, broken, crossed
 from intsim.report.record import Counted, Results, Rung, curve_of, float_network, judges, row_of, rows_of, searching
 from intsim.report.words import (
-    LEVEL,
     attack_name,
-    broken,
     crossing_text,
-    firm,
     judge_name,
     percent,
     points,
@@ -27,7 +25,7 @@ WAYS = {True: "below float before and above it after", False: "above float befor
 def headlines(found: Results) -> list[str]:
     """What was found, in the order in which a reader needs it; every claim with what limits it."""
     attacks = searching(found)
-    usable = [pair for pair in judges(found) if not broken(rows_of(found, *pair, CLEAN))]
+    usable = [pair for pair in judges(found) if not broken(rows_of(found, *pair, CLEAN)[0])]
     said = [_clean(found, usable)]
     if attacks and usable:
         said += [_under(found, usable, attacks[-1]), _against_null(found, usable, attacks)]
@@ -93,7 +91,7 @@ def _widths(found: Results, attacks: Sequence[str]) -> list[str]:
     said = []
     for width in found.widths:
         rows = rows_of(found, width.network, width.target, CLEAN)
-        if broken(rows):
+        if broken(rows[0]):
             said.append(
                 f"At {width.bits} bits plain post-training quantization has collapsed: {percent(rows[0])} right when "
                 "clean. Whatever it seems to withstand is no merit."
@@ -101,8 +99,7 @@ def _widths(found: Results, attacks: Sequence[str]) -> list[str]:
             continue
         crossings = {}
         for attack in attacks:
-            judge = (width.network, width.target, attack)
-            if (crossing := firm(curve_of(found, *judge), rows_of(found, *judge))) is not None:
+            if (crossing := crossed(curve_of(found, width.network, width.target, attack))) is not None:
                 crossings[attack] = crossing
         if crossings:
             where = "; ".join(f"{crossing_text(c)} under {attack_name(found, a)}" for a, c in crossings.items())
@@ -120,15 +117,18 @@ def _doors(found: Results, usable: Sequence[tuple[str, str]], attacks: Sequence[
     if not attacks:
         return []
     eps = telling(found, attacks[0])
-    parts, most = [], []
+    cells = []
     for behind, (network, target) in product(found.doors, usable):
         row, alone = (row_of(found, network, who, attacks[0], eps) for who in (target, behind.target))
-        if behind.network != network or row is None or alone is None or row.paired[FLOAT].p >= LEVEL:
-            continue
-        own, door = row.paired[FLOAT], alone.paired[FLOAT]
-        who = judge_name(network, target)
-        parts.append(f"{who} {points(own)} (float behind an input of {behind.levels} levels: {points(door)})")
-        most.append(door.p < LEVEL and door.difference * own.difference > 0.5 * own.difference**2)
+        if behind.network == network and row is not None and alone is not None:
+            cells.append((judge_name(network, target), behind.levels, row.paired[FLOAT], alone.paired[FLOAT]))
+    # One family: what a network does and what its input does alone are both claimed.
+    sure = [p < LEVEL for p in holm([one.p for *_, own, door in cells for one in (own, door)])]
+    parts, most = [], []
+    for (who, levels, own, door), own_sure, door_sure in zip(cells, sure[::2], sure[1::2], strict=True):
+        if own_sure:
+            parts.append(f"{who} {points(own)} (float behind an input of {levels} levels: {points(door)})")
+            most.append(door_sure and door.difference * own.difference > 0.5 * own.difference**2)
     if not parts:
         return []
     how = "all of them" if all(most) else f"{sum(most)} of them"
@@ -194,7 +194,7 @@ def _overflowing(found: Results) -> list[str]:
         of = [count for count in found.overflows if count.target == target]
         shares = {attack: _overflow_share(of, attack) for attack in dict.fromkeys(count.attack for count in of)}
         clean = shares.pop(CLEAN, 0.0)
-        if clean > 0:
+        if clean > 0 or any(shares.values()):
             for attack, share in shares.items():
                 moved.setdefault(attack, []).append(share - clean)
     said = []

@@ -70,7 +70,7 @@ def _float_line(row: Row) -> tuple[Cell, ...]:
 def _line(found: Results, row: Row) -> tuple[Cell, ...]:
     null = row_of(found, row.network, NULL, row.attack, row.eps_steps)
     clean = row_of(found, row.network, row.target, CLEAN, 0.0)
-    gone = clean is not None and words.broken([clean])
+    gone = clean is not None and broken(clean)
     one, rate = row.paired[FLOAT], row.transferred
     return (
         Cell(text=row.target, small=row.network + (", collapsed" if gone else "")),
@@ -120,14 +120,16 @@ EVERY = (
 
 def everything(found: Results) -> Table:
     """Every row of the results."""
+    gone = {(row.network, row.target) for row in found.rows if row.attack == CLEAN and broken(row)}
     return Table(
         title=f"All {len(found.rows)} rows",
         columns=EVERY,
-        rows=tuple(tuple(Cell(text=text) for text in _all_of(row)) for row in found.rows),
+        rows=tuple(tuple(Cell(text=text) for text in _all_of(row, gone)) for row in found.rows),
     )
 
 
-def _all_of(row: Row) -> tuple[str, ...]:
+def _all_of(row: Row, gone: Container[tuple[str, str]]) -> tuple[str, ...]:
+    """The cells of a row; `gone`: the (network, target) that collapsed."""
     one = row.paired.get(FLOAT)
     return (
         row.network,
@@ -143,7 +145,7 @@ def _all_of(row: Row) -> tuple[str, ...]:
         f"{words.points(one)} ({words.points_interval(one)})" if one else "",
         words.p_value(one.p) if one else "",
         str(row.tied),
-        f"{100 * row.top_share:.0f} %" + (" collapsed" if row.collapsed else ""),
+        f"{100 * row.top_share:.0f} %" + (" collapsed" if (row.network, row.target) in gone else ""),
     )
 
 

@@ -2,14 +2,10 @@
 
 from collections.abc import Sequence
 
-from intsim.evaluate.records import CLEAN, FLOAT, Curve, Row
+from intsim.evaluate.records import CLEAN, FLOAT, Row
+from intsim.evaluate.verdict import FAR
 from intsim.report.record import Results, float_network, rows_of
-from intsim.statistics import Crossing, Paired, Rate, holm
-
-FAR = 0.10
-"""How far below float a clean accuracy surely lies before a network counts as broken by its quantization."""
-
-LEVEL = 0.05
+from intsim.statistics import Crossing, Paired, Rate
 
 RULE = (
     "A network counts as collapsed when its few most frequent answers cover far more of the clean images than the "
@@ -17,28 +13,6 @@ RULE = (
     f"frequent label alone, or when it surely lies more than {100 * FAR:.0f} points below float on clean images (95 % "
     "interval). What it does under attack is then not compared with anything, and no crossing of its curve is marked."
 ).replace(" %", "\u00a0%")
-
-
-def broken(rows: Sequence[Row]) -> bool:
-    """Whether a judge was no usable network on clean images already: `RULE`."""
-    clean = rows[0]
-    return clean.collapsed or (FLOAT in clean.paired and clean.paired[FLOAT].high < -FAR)
-
-
-def firm(curve: Curve | None, rows: Sequence[Row]) -> Crossing | None:
-    """The crossing of a curve with float's that chance does not explain; None: there is none.
-
-    95 % of the bootstrap draws cross, between strengths that were tried, and on both sides some strength (clean images
-    are one) tells the two apart, in the two directions (exact McNemar, Holm over the curve's strengths).
-    """
-    at = None if curve is None else curve.crossing
-    if at is None or at.low is None or at.high is None or at.share < 1 - LEVEL:
-        return None
-    way = 1 if at.rising else -1
-    adjusted = holm([row.paired[FLOAT].p for row in rows])
-    sure = [(row.eps, way * row.paired[FLOAT].difference) for row, p in zip(rows, adjusted, strict=True) if p < LEVEL]
-    before = any(eps <= at.at and difference < 0 for eps, difference in sure)
-    return at if before and any(eps >= at.at and difference > 0 for eps, difference in sure) else None
 
 
 # ---- numbers -----------------------------------------------------------------------------------------------
