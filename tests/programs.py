@@ -130,8 +130,10 @@ def any_bias(rng: Rng) -> Bias:
 def any_requantize(rng: Rng) -> Any:
     middle = any_cast(rng) if not rng.integers(3) else None
     zero = one_of(rng, "after", "before")
-    match rng.integers(7):
-        case 0 | 1:
+    match rng.integers(8):
+        case 0:
+            return FixedPoint(first=Rounding.HALF_UP, rounding=any_rounding(rng))
+        case 1 | 7:
             return FixedPoint(
                 bits=int(one_of(rng, 31, 31, 15, rng.integers(2, 63))),
                 first=one_of(rng, None, Rounding.HALF_UP, any_rounding(rng)),

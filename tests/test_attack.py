@@ -250,16 +250,50 @@ def test_a_radius_between_two_steps_is_the_lower_one(network: Network) -> None:
 
 
 def test_every_whole_strength_survives_its_trip_through_fractions() -> None:
-    for steps in range(256):
-        assert pixel_steps(f"{steps}/255") == steps
+    for steps in range(1, 256):
+        assert pixel_steps(f"{steps}/255") == pixel_steps(steps / 255) == steps
         assert ball("linf", 255 * (steps / 255)).radius == steps
         assert ball("linf", 255.0 * float(f"{steps / 255:.17g}")).radius == steps
 
 
-@pytest.mark.parametrize("text", ["", "eight", "8/0", "-1/255", "nan", "inf"])
-def test_what_is_no_strength_is_refused(text: str) -> None:
-    with pytest.raises(IntsimError, match="eps"):
-        pixel_steps(text)
+@pytest.mark.parametrize(
+    ("eps", "said"),
+    [
+        ("", '"" is no radius: write 8/255, or 0.03'),
+        ("eight", '"eight" is no radius: write'),
+        ("8/0", '"8/0" is no radius'),
+        ("1/2/3", "is no radius"),
+        (None, '"None" is no radius'),
+        ("-1/255", "-1/255 is negative: write 8/255"),
+        (-0.1, "-0.1 is negative: write 8/255"),
+        ("nan", "nan is not finite"),
+        (float("nan"), "nan is not finite"),
+        ("inf", "inf is not finite"),
+        ("1e999999999", "is not finite"),
+        (0, "0 leaves the images as they are"),
+        ("8", "8 means 2040/255, more than all of a pixel's range: did you mean 8/255?"),
+        (8, "8 means 2040/255, more than all of a pixel's range: did you mean 8/255?"),
+        ("300/255", "300/255 means 300/255, more than all of a pixel's range: an L-inf radius is at most 1"),
+        (0.003, "0.003 is below one step of the camera's grid: give 1/255 or more"),
+        ("0.5/255", "0.5/255 is below one step of the camera's grid: give 1/255 or more"),
+    ],
+)
+def test_what_is_no_radius_is_refused_as_a_word_and_as_a_number(eps: str | float, said: str) -> None:
+    with pytest.raises(IntsimError) as error:
+        pixel_steps(eps)
+    assert str(error.value).startswith("eps: ")
+    assert said in str(error.value)
+
+
+def test_which_radius_is_one_depends_on_the_norm_and_the_grid() -> None:
+    assert pixel_steps(1) == pixel_steps("1") == 255
+    assert pixel_steps("8", "l2") == pixel_steps(8, "l2") == 2040
+    assert pixel_steps("0.5/255", grid=1023) == pixel_steps("0.5/255", grid=None) == 0.5
+    with pytest.raises(IntsimError, match="give 1/15 or more"):
+        pixel_steps("8/255", grid=15)
+    for grid in (15, 255, 1023):
+        steps = pixel_steps(f"1/{grid}", grid=grid)
+        assert ball("linf", steps, grid).radius == 1
 
 
 @given(

@@ -232,6 +232,8 @@ BAD: dict[str, Callable[[Path], Made]] = {
     "an unknown attack": lambda f: (attack(f, "--attack", "pgdd"), ('"pgdd"', "pgd")),
     "a strength that is none": lambda f: (attack(f, "--eps", "strong"), ('"strong"', "8/255")),
     "a negative strength": lambda f: (attack(f, "--eps", "-1/255"), ("negative",)),
+    "a strength beyond all pixels": lambda f: (attack(f, "--eps", "2/255,8"), ("2040/255", "did you mean 8/255?")),
+    "a strength below the grid": lambda f: (attack(f, "--eps", "0.5/255"), ("0.5/255", "below one step", "1/255")),
     # Program files
     "a Program of a newer format": lambda f: (
         ["run", str(of_format(program(f), 99)), "--input", str(images(f))],

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from msgspec.structs import replace
 from nets import every_op
@@ -17,12 +18,16 @@ import intsim
 from intsim import archive, oracle
 from intsim.attack.catalogue import ATTACKS
 from intsim.cli import group, main, targets
+from intsim.cli.attack import counted, exceeded, unfooled
 from intsim.cli.console import Out
 from intsim.cli.outcome import show
 from intsim.errors import IntsimError
+from intsim.evaluate.verdict import broken as collapsed_or_far
+from intsim.evaluate.whole import STANDS_FOR
 from intsim.lower import lower
 from intsim.program import Program
-from intsim.report import Results
+from intsim.report import Results, headlines
+from intsim.statistics import wilson
 from intsim.targets import TARGETS
 
 ROOT = Path(__file__).parents[1]
@@ -254,9 +259,10 @@ def test_overflows_are_counted_layer_by_layer(tmp_path: Path, capsys: Capture) -
 
 def test_a_forbidden_overflow_is_reported_and_an_error_if_strict(tmp_path: Path, capsys: Capture) -> None:
     text = succeeded(capsys, *narrow(tmp_path, "--overflow", "forbid"))
-    assert re.search(r"conv: \d+ of \d+ sums overflow, which the machine forbids", text)
+    assert re.search(r"conv: \d+ of \d+ sums overflow, in a step whose accumulator forbids it\n", text)
     assert main([str(a) for a in narrow(tmp_path, "--overflow", "forbid", "--strict", "-o", tmp_path / "y.npz")]) == 2
-    assert "forbids" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert re.match(r"intsim: conv: \d+ of \d+ sums overflow, in a step whose accumulator forbids it(, as in|:)", err)
     assert not (tmp_path / "y.npz").exists()
     succeeded(capsys, *narrow(tmp_path, "--strict"))
 
@@ -445,6 +451,75 @@ def test_an_attack_may_have_thresholds(capsys: Capture) -> None:
     assert "fgsm: right, %" in text
 
 
+def test_a_collapsed_machine_does_not_keep_to_a_transfer() -> None:
+    rows = counted(sample(), ["ideal"])
+    lost = {row.network for row in rows if not row.eps_steps and collapsed_or_far(row)}
+    collapsed = [row for row in rows if row.network in lost and row.eps_steps]
+    assert {row.network for row in rows if row.collapsed} <= lost
+    assert collapsed
+    said = exceeded(rows, None, 1.0)
+    assert len(said) == len(collapsed)
+    assert all("collapsed, so transfer says nothing" in text for text in said)
+    whole = [row for row in rows if row.network not in lost]
+    assert whole
+    assert exceeded(whole, None, 1.0) == []
+    assert any("more than --max-transfer 0" in text for text in exceeded(whole, None, 0.0))
+
+
+def test_a_transfer_of_nothing_is_said_to_be_that_and_breaks_nothing(capsys: Capture) -> None:
+    rows = [row for row in counted(sample(), []) if row.transferred]
+    empty = [replace(row, transferred=wilson(0, 0)) for row in rows if row.attack == "fgsm"]
+    assert exceeded(empty, None, 0.0) == []
+    assert unfooled(empty) == [f"fgsm at {eps:g}/255" for eps in dict.fromkeys(row.eps_steps for row in empty)] != []
+    said = "attack mlp --target ideal --attack fgsm --eps 1/255 --calibration fashion --data fashion --limit 30"
+    assert main([*said.split(), "--no-null", "--max-transfer", "0.5"]) in (0, 1)
+    assert "--max-transfer says nothing of noise at 1/255" in capsys.readouterr().err
+
+
+def test_attacking_a_program_says_whose_float_network_it_is(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "mlp.intsim"
+    succeeded(capsys, "quantize", "mlp", "--calibration", "fashion", "--target", "ideal", "-o", path)
+    said = ("--attack", "fgsm", "--eps", "8/255", "--data", "fashion", "--limit", 20)
+    assert STANDS_FOR in succeeded(capsys, "attack", path, *said)
+    rest = ("--target", "ideal", "--calibration", "fashion", "--no-null")
+    assert STANDS_FOR not in succeeded(capsys, "attack", "mlp", *rest, *said)
+
+
+def taking_pixels(folder: Path) -> Path:
+    """A float network that divides its pixels by 255 itself, as a file."""
+    rng = np.random.default_rng(0)
+    text = """<ir_version: 8, opset_import: ["" : 18]> net (float[n,1,4,4] x) => (float[n,3] y)
+        <float k = {255}> { b = Div(x, k)  f = Flatten(b)  y = Gemm(f, w) }"""
+    model = onnx.parser.parse_model(text)
+    weight = rng.normal(size=(16, 3)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    onnx.save(model, folder / "raw.onnx")
+    return folder / "raw.onnx"
+
+
+@pytest.mark.parametrize(
+    ("verb", "more"),
+    [
+        ("run", ["--input"]),
+        ("compare", ["--with", "litert_ref", "--input"]),
+        ("attack", ["--attack", "fgsm", "--eps", "8/255", "--data"]),
+    ],
+)
+def test_pixels_that_were_guessed_are_told_where_nobody_said_them(
+    verb: str, more: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    rng = np.random.default_rng(1)
+    x = tmp_path / "raw.npz"
+    np.savez(x, x=rng.integers(0, 256, (12, 1, 4, 4), dtype=np.uint8), y=np.arange(12) % 3)
+    said = [verb, taking_pixels(tmp_path), "--target", "ideal", "--calibration", x, *more, x]
+    arguments = [str(word) for word in said]
+    for extra, told in (([], 1), (["--quiet"], 0), (["--input-scale", "1"], 0)):
+        assert main([*arguments, *extra]) == 0
+        err = capsys.readouterr().err
+        assert err.count("the network itself takes pixels from 0 to 255; if it takes 0 to 1, say") == told
+        assert ("raw.onnx: " in err) == bool(told)
+
+
 def test_bench_gives_ratios_with_equal_bits_and_names_the_machine(capsys: Capture) -> None:
     found = json.loads(succeeded(capsys, "bench", "--model", "mlp", "--quick", "--json", "-"))
     assert found["machine"]["cpu"]
@@ -473,7 +548,7 @@ def test_demo_hands_on_what_was_said_and_shows_every_table(
     for title in ("noise: right, %", "fgsm: right, %", "pgd: of what fools float", "accumulators: right, %"):
         assert title in text
     assert "sums that overflow, %" in text
-    for sentence in sample().verdict:
+    for sentence in headlines(sample()):
         assert sentence in text
     assert str(tmp_path / "there" / "report.html") in text
 

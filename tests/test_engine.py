@@ -155,7 +155,7 @@ def test_random_programs_reach_every_kernel() -> None:
                 reached.update(kernel.replace(" + ", "; ").split("; "))
     assert reached >= {
         *("dense", "dense, wrapped", "grouped", "grouped, wrapped", "clamped", "pairs", "counted", "tree"),
-        *("fixed_point", "fixed_point_wide", "float_scale", "thresholds"),
+        *("doubled", "fixed_point", "fixed_point_wide", "float_scale", "thresholds"),
         *("largest", "total", "float32_average", "float32_add", "clipped_add", "fixed_point, three times", "numpy"),
     }
 

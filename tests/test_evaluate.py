@@ -24,7 +24,7 @@ from intsim.evaluate.judges import answers, float_judge, null_judge, program_jud
 from intsim.evaluate.null import float_null, restored
 from intsim.evaluate.records import CLEAN, FLOAT, NULL, Images, Judge, Row, bits
 from intsim.evaluate.verdict import curves, verdict
-from intsim.evaluate.whole import evaluated
+from intsim.evaluate.whole import STANDS_FOR, evaluated
 from intsim.graph import Graph, Pixels
 from intsim.quantize import quantize
 from intsim.quantized import QuantizedGraph, dequantized
@@ -299,17 +299,48 @@ def test_what_the_float_null_does_as_well_is_said_to_be_no_effect_of_the_chip() 
     said = verdict(rows, curves(rows))
     (chip,) = [s for s in said if s.startswith("net w4 on chip: beside")]
     (other,) = [s for s in said if s.startswith("net w4 on other: beside")]
-    assert "in 0 of 1 cells" in chip
-    assert "in 1 of 1 cells" in other
+    assert chip.endswith("in 0 of 1 cells.")
+    assert "in 1 of 1 cells, most surely" in other
     assert "+15.0 points [" in other
 
 
-def test_an_attack_that_is_weaker_than_noise_is_called_none() -> None:
-    sets, y, judge = made()
-    panel = [Judge(network="net", target=FLOAT, answer=judge(0))]
-    rows = judged(panel, iter(sets), y)
-    weak = [replace(row, correct=row.correct + 20) if row.attack == "fgsm" else row for row in rows]
-    assert sum("no attack at all" in s for s in verdict(weak, curves(weak))) == 2
+def against_noise(noise: int, fgsm: int, n: int = 1000) -> list[str]:
+    """The verdict on a float network that gets so many of the images right, the same first ones."""
+    y = np.arange(n) % 10
+    right = {None: n, "noise": noise, "fgsm": fgsm}
+    sets = [
+        Images(
+            attack=ATTACKS[name] if name else None,
+            eps_steps=2.0 if name else 0.0,
+            grid=255,
+            x=np.full((n, 1, 1, 1), index, np.uint8),
+            digest="",
+        )
+        for index, name in enumerate(right)
+    ]
+    counts = list(right.values())
+    answer = lambda x: np.eye(10)[(y + (np.arange(n) >= counts[x[0, 0, 0, 0]])) % 10]  # noqa: E731
+    return verdict(judged([Judge(network="net", target=FLOAT, answer=answer)], iter(sets), y), [])
+
+
+def test_an_attack_that_is_surely_weaker_than_noise_is_called_none() -> None:
+    def said(noise: int, fgsm: int) -> tuple[int, int]:
+        told = against_noise(noise, fgsm)
+        return sum("no attack at all" in s for s in told), sum("no stronger than noise" in s for s in told)
+
+    assert said(900, 920) == (1, 0)
+    assert said(900, 901) == (0, 1), "one image is chance"
+    assert said(900, 900) == (0, 1)
+    assert said(900, 899) == (0, 1)
+    assert said(900, 500) == (0, 0)
+
+
+def test_what_is_left_is_said_with_its_interval_and_no_bound_that_it_contradicts() -> None:
+    rows = rows_of({FLOAT: [0.95, 0.8, 0.5], "chip": [0.94, 0.7, 0.05]})
+    (sentence,) = [s for s in verdict(rows, curves(rows)) if s.startswith("net w4 on chip: 94.0 %")]
+    assert ", 5.0 % [" in sentence
+    assert "] are left under fgsm at 4/255" in sentence
+    assert "at most" not in sentence
 
 
 def test_the_bound_is_the_first_thing_said_and_nothing_is_ever_called_robust() -> None:
@@ -360,6 +391,12 @@ def test_noise_of_every_radius_stands_before_the_attacks() -> None:
         ("noise_l2", 100.0),
         ("pgd_l2", 100.0),
     ]
+
+
+@pytest.mark.parametrize("eps", [-1.0, math.nan, math.inf])
+def test_a_radius_that_is_none_is_refused_and_not_left_out(eps: float) -> None:
+    with pytest.raises(IntsimError, match=f"fgsm: {eps} is no radius"):
+        planned([ATTACKS["fgsm"]], {"fgsm": (2.0, eps)})
 
 
 def test_the_digest_tells_images_apart() -> None:
@@ -527,6 +564,33 @@ def test_a_program_stands_for_itself_and_has_no_null() -> None:
     assert [row.target for row in few.rows if row.attack == CLEAN] == [FLOAT, "ideal", "cmsis_nn_s8"]
 
 
+def test_a_float_network_that_was_made_of_integers_is_called_that_before_anything_else_is_said() -> None:
+    graph, quantized = quantized_plain()
+    x, y = drawn(graph, 12), np.arange(12) % 3
+    said = {"data": (x, y), "attacks": "fgsm", "eps": "8/255", "run": oracle.run}
+    for model in (quantized, build(quantized, "ideal")):
+        found = evaluate(model, "ideal", **said)  # type: ignore[arg-type]
+        assert found.rows[0].target == FLOAT
+        assert {row.network for row in found.rows if row.target == FLOAT} == {f"{graph.name} (weights dequantized)"}
+        assert {row.network for row in found.rows if row.target == "ideal"} == {f"{graph.name} w4a8"}
+        assert found.verdict[0] == STANDS_FOR
+        assert "the original was not given" in STANDS_FOR
+        assert f"{graph.name} in float" not in " ".join(found.verdict)
+    given = evaluate(graph, "ideal", calibration=x, **said)  # type: ignore[arg-type]
+    assert {row.network for row in given.rows if row.target == FLOAT} == {graph.name}
+    assert STANDS_FOR not in given.verdict
+
+
+def test_one_target_attack_or_radius_stands_for_a_list_of_it() -> None:
+    graph = plain()
+    x = drawn(graph, 8)
+    rest = {"data": (x, np.arange(8) % 3), "calibration": x, "run": oracle.run, "null": False}
+    many = evaluate(graph, ["ideal"], attacks=["fgsm"], eps=["8/255"], **rest)  # type: ignore[arg-type]
+    for attacks, eps in (("fgsm", "8/255"), (ATTACKS["fgsm"], 8 / 255), ("fgsm", {"fgsm": "8/255"})):
+        assert evaluate(graph, "ideal", attacks=attacks, eps=eps, **rest) == many  # type: ignore[arg-type]
+    assert [row.eps_steps for row in many.rows] == [0, 0, 8, 8, 8, 8]
+
+
 def test_images_without_a_grid_are_judged_as_floats() -> None:
     graph = plain()
     x = drawn(graph, 12)
@@ -553,6 +617,17 @@ def test_images_without_a_grid_are_judged_as_floats() -> None:
         ({"attacks": ["fgsn"]}, 'no attack is called "fgsn"'),
         ({"eps": {"pgd": ["8/255"]}}, 'no attack is called "pgd"'),
         ({"eps": ["8/256x"]}, "eps"),
+        ({"eps": "eight"}, 'eps: "eight" is no radius'),
+        ({"eps": [8]}, "did you mean 8/255?"),
+        ({"eps": ["8/255", -0.1]}, "eps: -0.1 is negative"),
+        ({"eps": [math.nan]}, "eps: nan is not finite"),
+        ({"eps": {"fgsm": [0.003]}}, "below one step of the camera's grid: give 1/255 or more"),
+        ({"grid": 15}, "below one step of the camera's grid: give 1/15 or more"),
+        ({"attacks": "fgsn"}, 'no attack is called "fgsn"'),
+        ({"targets": "nvdla_smal"}, "nvdla_small"),
+        ({"data": (X, Y, Y)}, "data: is a tuple of 3, not images and labels: give (x, y)"),
+        ({"data": (X,)}, "data: is a tuple of 1, not images and labels"),
+        ({"data": X}, "data: is a ndarray, not images and labels"),
         ({"calibration": None}, "is a float network"),
         ({"targets": ["nvdla_smal"]}, "nvdla_small"),
     ],

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from functools import partial
 from html.parser import HTMLParser
 
 import msgspec
@@ -17,13 +18,17 @@ from msgspec.structs import replace
 from PIL import Image
 from sample_results import sample
 
+from intsim.attack.catalogue import ATTACKS
 from intsim.errors import IntsimError
-from intsim.evaluate.records import FLOAT
-from intsim.report import chart, headlines, picture, render, results, telling
+from intsim.evaluate.judged import judged
+from intsim.evaluate.records import FLOAT, Images, Judge
+from intsim.evaluate.verdict import broken, crossed, curves, verdict
+from intsim.report import Results, Width, chart, headlines, picture, render, results, telling
 from intsim.report.chart import spread
+from intsim.report.figures import attack_lines
 from intsim.report.gallery import LARGEST, added, data_uri, thumbnail, unpacked
 from intsim.report.record import curve_of, row_of, rows_of
-from intsim.report.words import broken, firm
+from intsim.report.words import RULE
 
 
 @pytest.fixture(scope="module")
@@ -152,19 +157,80 @@ def test_a_crossing_is_ringed_where_the_curves_cross_and_nowhere_else(found, pag
 
 def test_a_crossing_that_chance_explains_is_not_ringed(found):
     curve = curve_of(found, "net w4", "ideal", "fgsm")
-    rows = rows_of(found, "net w4", "ideal", "fgsm")
-    assert firm(curve, rows) == curve.crossing is not None
-    assert firm(replace(curve, crossing=replace(curve.crossing, share=0.5)), rows) is None
-    assert firm(replace(curve, crossing=replace(curve.crossing, high=None)), rows) is None
-    assert firm(replace(curve, crossing=replace(curve.crossing, rising=False)), rows) is None
-    unsure = [replace(row, paired={FLOAT: replace(row.paired[FLOAT], p=0.04)}) for row in rows]
-    assert firm(curve, unsure) is None, "0.04 at five strengths is no finding"
-    without = tuple(replace(c, crossing=None) for c in found.curves)
-    assert "crossing-0" not in render(replace(found, curves=without))
+    assert crossed(curve) == curve.crossing is not None
+    assert crossed(replace(curve, sure=False)) is None
+    assert crossed(replace(curve, crossing=replace(curve.crossing, high=None))) is None
+    assert crossed(replace(curve, crossing=replace(curve.crossing, low=None))) is None
+    unsure = tuple(replace(c, sure=False) for c in found.curves)
+    assert "crossing-0" not in render(replace(found, curves=unsure))
+    assert not [sentence for sentence in headlines(replace(found, curves=unsure)) if "crosses float" in sentence]
+
+
+def _two(seed: int, tilt: float) -> Results:
+    """Float and a chip at 11 strengths, 1000 images: apart by an own luck of each, and by `tilt` points a step."""
+    n, steps = 1000, range(12)
+    rng = np.random.default_rng(seed)
+    shared = rng.random(n)
+    luck = {who: shared + rng.normal(0, 0.05, n) for who in (FLOAT, "chip")}
+
+    def answer(who: str, x: np.ndarray) -> np.ndarray:
+        step = int(x[0, 0, 0, 0])
+        rate = 0.9 - 0.06 * step + (tilt * (step - 5) if who == "chip" else 0.0)
+        return np.eye(10)[(np.arange(n) + (luck[who] >= rate)) % 10]
+
+    sets = [
+        Images(
+            attack=ATTACKS["fgsm"] if step else None,
+            eps_steps=float(step),
+            grid=255,
+            x=np.full((n, 1, 1, 1), step, np.uint8),
+            digest=str(step),
+        )
+        for step in steps
+    ]
+    panel = [
+        Judge(network="net" if who == FLOAT else "net w4", target=who, answer=partial(answer, who)) for who in luck
+    ]
+    rows = judged(panel, iter(sets), np.arange(n) % 10)
+    return Results(
+        rows=tuple(rows), curves=tuple(curves(rows)), attacks=(ATTACKS["fgsm"],), n=n, classes=10, seed=seed, grid=255,
+        data="", versions={}, verdict=(), widths=(Width(bits=4, network="net w4", target="chip"),),
+    )  # fmt: skip
+
+
+def test_two_exchangeable_judges_cross_nowhere_and_two_that_really_cross_do():
+    often = 0
+    for seed in range(8):
+        chance = _two(seed, 0.0)
+        at = curve_of(chance, "net w4", "chip", "fgsm").crossing
+        often += at is not None and at.share >= 0.95
+        assert attack_lines(chance, "fgsm")[1] == [], seed
+        assert not [sentence for sentence in headlines(chance) if "crosses float" in sentence], seed
+        if at is not None:
+            assert any("no more surely than by chance" in told for told in attack_lines(chance, "fgsm")[2])
+    assert often >= 4, "nearly every draw of such judges crosses somewhere: no evidence of anything"
+    for seed in range(3):
+        real = _two(seed, 0.015)
+        (mark,) = attack_lines(real, "fgsm")[1]
+        assert mark.at == pytest.approx(5, abs=1.5)
+        assert [sentence for sentence in headlines(real) if "At 4 bits accuracy crosses float's" in sentence]
+
+
+def test_an_accumulator_that_overflows_under_attack_alone_is_counted(found):
+    def told(clean: int, hit: int) -> list[str]:
+        kept = [count for count in found.overflows if count.target == "machine+acc20_wrap"]
+        counts = tuple(replace(count, outputs=clean if count.attack == "clean" else hit) for count in kept)
+        return [s for s in headlines(replace(found, overflows=counts)) if s.startswith("Where sums overflow at all")]
+
+    assert told(0, 0) == []
+    (said,) = told(0, 500)
+    assert "+5.0 points under FGSM" in said
+    (said,) = told(500, 0)
+    assert "−5.0 points under FGSM" in said
 
 
 def test_a_collapsed_width_is_marked_and_never_counted_in_its_favour(found, page):
-    assert broken(rows_of(found, "net w2", "ideal", "fgsm"))
+    assert broken(row_of(found, "net w2", "ideal", "clean", 0.0))
     assert page.count("2 bits, collapsed") == 2
     assert "2 bits (collapsed)" in page
     (said,) = [sentence for sentence in headlines(found) if "collapsed" in sentence]
@@ -185,6 +251,21 @@ def test_what_the_rounding_of_the_input_does_alone_is_told_apart(found, page):
     assert said.endswith("For all of them most of it happens where the input is rounded, before any arithmetic.")
     assert 'id="apart-4-' in page
     assert page.count("float, same input</text>") == 1, "one line in one chart"
+
+    def less(**p: float) -> str:
+        """The headlines where the two comparisons with float have these p-values."""
+        of = {("net w4", {"door": "float, same input"}.get(who, who), "fgsm", eps): value for who, value in p.items()}
+        changed = [(row, of.get((row.network, row.target, row.attack, row.eps_steps))) for row in found.rows]
+        rows = [
+            row if value is None else replace(row, paired={**row.paired, FLOAT: replace(row.paired[FLOAT], p=value)})
+            for row, value in changed
+        ]
+        return " ".join(headlines(replace(found, rows=tuple(rows))))
+
+    assert "before any arithmetic" in less(ideal=0.001, door=0.03)
+    assert "before any arithmetic" not in less(ideal=0.001, door=0.06)
+    assert "float behind an input" in less(ideal=0.001, door=0.06)
+    assert "float behind an input" not in less(ideal=0.03, door=0.03), "0.03 twice is no finding"
     away = replace(found, doors=(), rows=tuple(row for row in found.rows if "same input" not in row.target))
     assert "before any arithmetic" not in " ".join(headlines(away))
 
@@ -193,9 +274,19 @@ def test_ten_points_below_float_is_broken_only_where_that_is_sure(found):
     rows = rows_of(found, "net w4", "ideal", "fgsm")
     one = rows[0].paired[FLOAT]
     assert one.high > -0.10
-    assert not broken(rows)
+    assert not broken(rows[0])
     sure = replace(rows[0], paired={FLOAT: replace(one, difference=-0.2, low=-0.25, high=-0.15)})
-    assert broken([sure])
+    assert broken(sure)
+    assert not sure.collapsed
+    changed = tuple(sure if row is rows[0] else row for row in found.rows)
+    (said,) = [s for s in verdict(changed, found.curves) if s.startswith("net w4 on ideal")]
+    assert "collapsed before any attack" in said, "the verdict and the headlines are of one mind"
+    assert any(s.startswith("At 4 bits plain") for s in headlines(replace(found, rows=changed)))
+    page = render(replace(found, rows=changed))
+    assert RULE in page
+    assert "4 bits (collapsed)" in page
+    lines = [line for line in _Tables(page).tables[-1] if line[:2] == ["net w4", "ideal"]]
+    assert all(line[8:10] == ["", ""] and line[-1].endswith("collapsed") for line in lines)
 
 
 def test_transfer_is_never_called_robustness(page):

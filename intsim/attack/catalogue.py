@@ -108,7 +108,8 @@ def pixel_steps(eps: str | float, norm: str = "linf", grid: int | None = 255) ->
         what = f"{eps} is negative" if steps < 0 else f"{eps} leaves the images as they are"
         raise IntsimError(what, where="eps", mend=f"{RADIUS}; clean images are judged anyway")
     if norm == "linf" and steps > 255:
-        near = f"did you mean {eps}/255?" if "/" not in str(eps) and steps <= 255**2 else "an L-inf radius is at most 1"
+        in_steps = "/" not in str(eps) and steps <= 255**2
+        near = f"did you mean {steps / 255:g}/255?" if in_steps else "an L-inf radius is at most 1"
         raise IntsimError(f"{eps} means {steps:g}/255, more than all of a pixel's range", where="eps", mend=near)
     if grid is not None and steps * grid / 255 < 1 - SLACK:
         raise IntsimError(f"{eps} is below one step of the camera's grid", where="eps", mend=f"give 1/{grid} or more")
@@ -120,7 +121,7 @@ def _number(eps: str | float) -> float:
     if isinstance(eps, Real):
         return 255.0 * float(eps)
     try:
-        above, _, below = eps.partition("/")
+        above, _, below = str(eps).partition("/")
         return 255.0 * float(above) / float(below or 1)
-    except (AttributeError, ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError):
         raise IntsimError(f'"{eps}" is no radius', where="eps", mend=RADIUS) from None

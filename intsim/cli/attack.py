@@ -67,6 +67,7 @@ def attack(
     """
     from intsim.engine import run
     from intsim.evaluate import evaluate
+    from intsim.evaluate.whole import STANDS_FOR
     from intsim.report import results
 
     data = sources.data(examples, limit=limit)
@@ -92,6 +93,8 @@ def attack(
 
         notice(out, "drawing the report ...")
         write_atomically(path, render(record).encode())
+    if STANDS_FOR in found.verdict:
+        line(out, STANDS_FOR)
     show(out, record)
     if path:
         line(out, f"written: {path}")
@@ -125,14 +128,17 @@ def counted(record: "Results", named: Sequence[str]) -> list["Row"]:
 
 def exceeded(rows: Sequence["Row"], min_accuracy: float | None, max_transfer: float | None) -> list[str]:
     """The thresholds that the rows break, in words; a collapsed machine never keeps to a transfer."""
+    from intsim.evaluate.verdict import broken
+
     said = []
+    lost = {(row.network, row.target) for row in rows if not row.eps_steps and broken(row)}
     for row in rows:
         where = f"{row.target}, {_images(row)}"
         if min_accuracy is not None and row.accuracy < min_accuracy:
             said.append(f"{where}: right on {row.accuracy:.4f}, less than --min-accuracy {min_accuracy:g}")
         if max_transfer is None or not row.eps_steps:
             continue
-        if row.collapsed:
+        if (row.network, row.target) in lost:
             said.append(f"{where}: collapsed, so transfer says nothing: --max-transfer {max_transfer:g} is not kept")
         elif row.transferred and row.transferred.n and row.transferred.value > max_transfer:
             said.append(f"{where}: transferred {row.transferred.value:.4f}, more than --max-transfer {max_transfer:g}")

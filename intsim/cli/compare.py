@@ -82,7 +82,7 @@ def _say(found: "Comparison", out: Out) -> None:
     line(out, f"{found.target} against {said.name} ({', '.join(filter(None, details)) or 'no version'})")
     if note := other_profile(found):
         line(out, f"note: {note}")
-    columns = ("layer", "op", "integers", "differ", "by at most", "alone: differ", "by at most ", "explained by")
+    columns = ("layer", "op", "integers", "differ", "by at most", "alone: differ", "by at most ")
     rows = [
         (
             layer.name,
@@ -92,7 +92,6 @@ def _say(found: "Comparison", out: Out) -> None:
             layer.max_difference,
             layer.single_mismatches,
             layer.single_max_difference,
-            layer.explained_by,
         )
         for layer in found.layers
     ]

@@ -13,27 +13,32 @@ Judge = tuple[str, str]
 """(network, target)."""
 
 Images = tuple[str, float]
-"""(attack, strength in steps of 1/255); ("clean", 0) for those that nobody attacked."""
+"""(attack, strength in steps of 1/255)."""
+
+CLEAN_IMAGES: Images = ("clean", 0.0)
+"""Those that nobody attacked."""
 
 
 def show(out: Out, found: "Results") -> None:
     """The tables of an evaluation and what may be said of it."""
+    from intsim.evaluate.verdict import broken
     from intsim.report import headlines, results
 
     if out.silent:
         return
     found_rows = {((row.network, row.target), (row.attack, row.eps_steps)): row for row in found.rows}
+    unusable = {judge for (judge, images), row in found_rows.items() if images == CLEAN_IMAGES and broken(row)}
     rungs = {(rung.network, rung.target): f"{rung.bits}-bit {rung.overflow}" for rung in found.ladder}
     judges = [judge for judge in dict.fromkeys(judge for judge, _ in found_rows) if judge not in rungs]
     sets = list(dict.fromkeys(images for _, images in found_rows))
     for attack in dict.fromkeys(attack for attack, eps in sets if eps):
-        chosen = [("clean", 0.0), *sorted(images for images in sets if images[0] == attack)]
-        _accuracy(out, attack, judges, chosen, found_rows)
+        chosen = [CLEAN_IMAGES, *sorted(images for images in sets if images[0] == attack)]
+        _accuracy(out, attack, judges, chosen, found_rows, unusable)
     for attack in (attack.name for attack in found.attacks if attack.steps or attack.function):
         chosen = sorted(images for images in sets if images[0] == attack)
-        _transfer(out, attack, judges, chosen, found_rows)
+        _transfer(out, attack, judges, chosen, found_rows, unusable)
     if rungs:
-        _ladder(out, rungs, sets, found_rows)
+        _ladder(out, rungs, sets, found_rows, unusable)
     if found.overflows:
         _overflows(out, found)
     widest = max((row.high - row.low) / 2 for row in found.rows)
@@ -46,25 +51,34 @@ def show(out: Out, found: "Results") -> None:
 Rows = dict[tuple[Judge, Images], "Row"]
 
 
-def _accuracy(out: Out, attack: str, judges: Sequence[Judge], sets: Sequence[Images], rows: Rows) -> None:
+def _accuracy(
+    out: Out, attack: str, judges: Sequence[Judge], sets: Sequence[Images], rows: Rows, unusable: set[Judge]
+) -> None:
     columns = ("network", "target", *map(_name, sets))
-    cells = [(*judge, *(_percent(rows.get((judge, images))) for images in sets)) for judge in judges]
+    cells = [(*judge, *(_percent(rows.get((judge, x)), judge in unusable) for x in sets)) for judge in judges]
     table(out, columns, cells, title=f"{attack}: right, %", right=columns[2:])
 
 
-def _transfer(out: Out, attack: str, judges: Sequence[Judge], sets: Sequence[Images], rows: Rows) -> None:
-    """Of the images that fool float, the share that fools the others."""
+def _transfer(
+    out: Out, attack: str, judges: Sequence[Judge], sets: Sequence[Images], rows: Rows, unusable: set[Judge]
+) -> None:
+    """Of the images that fool float, the share that fools the others; nothing of a network that had collapsed."""
     columns = ("network", "target", *map(_name, sets))
     cells = [
-        (*judge, *(_rate(rows.get((judge, images))) for images in sets)) for judge in judges if judge[1] != "float"
+        (*judge, *(None if judge in unusable else _rate(rows.get((judge, images))) for images in sets))
+        for judge in judges
+        if judge[1] != "float"
     ]
     table(out, columns, cells, title=f"{attack}: of what fools float, fooled here, %", right=columns[2:])
 
 
-def _ladder(out: Out, rungs: dict[Judge, str], sets: Sequence[Images], rows: Rows) -> None:
+def _ladder(out: Out, rungs: dict[Judge, str], sets: Sequence[Images], rows: Rows, unusable: set[Judge]) -> None:
     chosen = [images for images in sets if any((judge, images) in rows for judge in rungs)]
     columns = ("accumulator", *(_name(images, full=True) for images in chosen))
-    cells = [(name, *(_percent(rows.get((judge, images))) for images in chosen)) for judge, name in rungs.items()]
+    cells = [
+        (name, *(_percent(rows.get((judge, images)), judge in unusable) for images in chosen))
+        for judge, name in rungs.items()
+    ]
     table(out, columns, cells, title="accumulators: right, %", right=columns[1:])
 
 
@@ -90,8 +104,8 @@ def _name(images: Images, *, full: bool = False) -> str:
     return f"{attack + ' ' if full else ''}{eps:g}/255" if eps else attack
 
 
-def _percent(row: "Row | None") -> str | None:
-    return None if row is None else f"{100 * row.accuracy:.1f}{'*' if row.collapsed else ''}"
+def _percent(row: "Row | None", unusable: bool) -> str | None:
+    return None if row is None else f"{100 * row.accuracy:.1f}{'*' if unusable else ''}"
 
 
 def _rate(row: "Row | None") -> str | None:

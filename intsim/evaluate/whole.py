@@ -65,16 +65,17 @@ def evaluate(
 
     `data`: images and labels, an array each or an .npz of both. `eps`: radii, for all attacks or by the attack's name.
     One target, attack or radius stands for a list of it. `calibration` and `quantization`: see `intsim.build`. Where
-    `model` is quantized, its dequantized weights are the float network, and are called so. `null`: whether the float null is judged too. `grid`: the camera's levels are 0..grid; None: floats. `run`: what
-    runs programs, `intsim.run` unless given. `keep` is handed every set of images. Raises IntsimError for whatever
-    does not fit, before anything is crafted.
+    `model` is quantized, its dequantized weights are the float network, and it is called so. `null`: whether the float
+    null is judged too. `grid`: the camera's levels are 0..grid; None: floats. `run`: what runs programs, `intsim.run`
+    unless given. `keep` is handed every set of images. Raises IntsimError for whatever does not fit, before anything
+    is crafted.
     """
     chosen = [find(attack) if isinstance(attack, str) else attack for attack in _several(attacks)]
     held = _held(model, pixels)
     graph = held if isinstance(held, Graph) else restored(held.source if isinstance(held, Program) else held)
     x, y = _examples(data, graph, grid)
     strengths = _strengths(eps, chosen, grid)
-    programs = _programs(held, _several(targets), calibration, quantization)
+    programs = _programs(held, list(_several(targets)), calibration, quantization)
     beside = judges(graph, programs, run or _engine(), null=null and held is graph, seed=seed)
     original = held is graph
     found = evaluated(
@@ -156,7 +157,7 @@ def evaluated(
 # ---- from words to judges ---------------------------------------------------------------------------------------
 
 
-def _several(given: Any) -> Sequence[Any]:
+def _several(given: Any) -> Iterable[Any]:
     """What was given, one thing as a list of it: a word is a word, and not its letters."""
     return given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
 

@@ -1,11 +1,12 @@
 """The page's tables and the gallery, as plain text cells ready for the template."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import partial
 
 from msgspec import Struct
 
 from intsim.evaluate.records import CLEAN, FLOAT, NULL, Row
+from intsim.evaluate.verdict import broken
 from intsim.report import gallery, words
 from intsim.report.record import Example, Results, behind_of, float_network, judges, row_of, searching
 
@@ -130,7 +131,7 @@ def everything(found: Results) -> Table:
 
 def _all_of(row: Row, gone: Container[tuple[str, str]]) -> tuple[str, ...]:
     """The cells of a row; `gone`: the (network, target) that collapsed."""
-    one = row.paired.get(FLOAT)
+    one, lost = row.paired.get(FLOAT), (row.network, row.target) in gone
     return (
         row.network,
         row.target,
@@ -140,12 +141,12 @@ def _all_of(row: Row, gone: Container[tuple[str, str]]) -> tuple[str, ...]:
         str(row.n),
         words.percent(row),
         words.interval(row),
-        words.percent(row.transferred) if row.transferred else "",
-        words.percent(row.fooled) if row.fooled else "",
+        words.percent(row.transferred) if row.transferred and not lost else "",
+        words.percent(row.fooled) if row.fooled and not lost else "",
         f"{words.points(one)} ({words.points_interval(one)})" if one else "",
         words.p_value(one.p) if one else "",
         str(row.tied),
-        f"{100 * row.top_share:.0f} %" + (" collapsed" if (row.network, row.target) in gone else ""),
+        f"{100 * row.top_share:.0f} %" + (" collapsed" if lost else ""),
     )
 
 

@@ -9,9 +9,10 @@ from intsim.statistics import Crossing, Paired, Rate
 
 RULE = (
     "A network counts as collapsed when its few most frequent answers cover far more of the clean images than the "
-    "most frequent labels do (of 10 balanced classes: 3 answers more than 60 %), when it is no better than the most "
-    f"frequent label alone, or when it surely lies more than {100 * FAR:.0f} points below float on clean images (95 % "
-    "interval). What it does under attack is then not compared with anything, and no crossing of its curve is marked."
+    "most frequent labels do (of 10 balanced classes: 3 answers more than 60 %), when it is not surely better than the "
+    f"most frequent label alone, or when it surely lies more than {100 * FAR:.0f} points below float on clean images "
+    "(95 % intervals). What it does under attack then means nothing: it has no transfer rates, no crossing of its "
+    "curve is marked, and no sentence above counts it in its favour."
 ).replace(" %", "\u00a0%")
 
 
