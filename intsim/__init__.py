@@ -58,6 +58,9 @@ def _verb(name: str, room: str) -> property:
 
 
 class _Package(ModuleType):
+    def __dir__(self) -> list[str]:
+        return __all__
+
     build = _verb("build", "intsim.build")
     load = _verb("load", "intsim.build")
     save = _verb("save", "intsim.build")

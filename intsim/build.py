@@ -102,6 +102,12 @@ def with_pixels(graph: Graph, pixels: Pixels | None) -> Graph:
     """The network whose images become its input by `pixels` (None: as it was); its own normalization stays."""
     if pixels is None:
         return graph
+    for name in graph.inputs:
+        channels = graph.shapes[name][0]
+        for word, values in (("mean", pixels.mean), ("std", pixels.std)):
+            if len(values) not in (1, channels):
+                what = f"{len(values)} values, the network has {channels} channels"
+                raise IntsimError(what, where=word, mend=f"give 1 or {channels}")
     before = {name: graph.pixels.get(name, Pixels()) for name in graph.inputs}
     known = {name: replace(pixels, own_mean=own.own_mean, own_std=own.own_std) for name, own in before.items()}
     return replace(graph, pixels=known)

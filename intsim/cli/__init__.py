@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given:
         given = ["--help"]
+    sys.path.append(os.getcwd())  # MODULE:NAME may stand in the folder where the command is given
     settings: dict[str, Any] = {"debug": False, "command": ["intsim", *given]}
     try:
         with group.make_context("intsim", given, obj=settings) as context:

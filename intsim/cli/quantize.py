@@ -8,7 +8,7 @@ import click
 from msgspec.structs import replace
 
 from intsim.cli import options, sources
-from intsim.cli.console import Out, finish, line, progress, table
+from intsim.cli.console import Out, finish, line, notice, progress, table
 from intsim.cli.machines import Machine, on_machines, one
 from intsim.errors import IntsimError
 from intsim.graph import Graph, Pixels
@@ -50,6 +50,10 @@ def quantize(
         _write_program(quantized, one(machines), path)
     else:
         _write_onnx(quantized, form, path)
+        for name, door in quantized.graph.pixels.items():
+            if (door.own_mean, door.own_std) != ((0.0,), (1.0,)):
+                mean, std = (" ".join(f"{v:.6g}" for v in values) for values in (door.own_mean, door.own_std))
+                notice(out, f"{path} takes its input normalized: {name} is (input - [{mean}]) / [{std}]")
     _say(quantized, out)
     line(out, f"written: {path}")
     finish(out, "quantize", {"path": path, "network": quantized.graph.name, "tensors": _tensors(quantized)})
@@ -66,7 +70,7 @@ def quantized_model(
     """The model's integers for all the machines at once; those that a file holds already, unchanged."""
     from intsim.quantize import meet, quantize
 
-    found = sources.model(model, pixels)
+    found = sources.model(model, pixels, out=out)
     if not isinstance(found, Graph):
         if quantization or calibration:
             raise IntsimError("is quantized already", where=model, mend="leave out --calibration and how to quantize")
