@@ -248,11 +248,11 @@ def test_kernels_are_kept_on_disk_and_compiled_anew_when_any_source_changes(tmp_
         command = [sys.executable, "-c", script]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
 
-    assert run() == ["hold", "held", "127 -128"]
+    assert run() == ["hold", "clamp", "wrap", "held", "127 -128"]
     assert run() == ["127 -128"]
     other = copy / "window.py"
     other.write_text(other.read_text() + "\n# changed\n")
-    assert run() == ["hold", "held", "127 -128"]
+    assert run() == ["hold", "clamp", "wrap", "held", "127 -128"]
 
 
 def test_importing_intsim_compiles_and_loads_nothing() -> None:

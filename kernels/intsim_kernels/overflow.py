@@ -55,18 +55,29 @@ def bounded(y, low, high, overflow):
 
 
 @kernel
+def clamp(values, low, high):
+    """values[i] = min(max(values[i], low), high), in place."""
+    for i in range(len(values)):
+        values[i] = min(max(np.int64(values[i]), low), high)
+
+
+@kernel
+def wrap(values, spare):
+    """values[i] = values[i] modulo 2^(64 - spare), signed, in place."""
+    for i in range(len(values)):
+        values[i] = (np.int64(values[i]) << (spare & 63)) >> (spare & 63)
+
+
+@kernel
 def hold(values, bits, overflow):
     """values[i] = held(values[i], bits, overflow, signed), in place; int32 values: bits 0 or 2..32."""
     if bits == 0:
         return
     top = np.int64((np.uint64(1) << np.uint64(bits - 1)) - np.uint64(1))
     if overflow == codes.SATURATE:
-        for i in range(len(values)):
-            values[i] = min(max(np.int64(values[i]), -top - 1), top)
+        clamp(values, -top - 1, top)
     elif overflow in (codes.WRAP, codes.FORBID):
-        spare = np.int64(64 - bits)
-        for i in range(len(values)):
-            values[i] = (np.int64(values[i]) << spare) >> spare
+        wrap(values, np.int64(64 - bits))
     else:
         for i in range(len(values)):
             values[i] = held(np.int64(values[i]), bits, overflow, 1)
