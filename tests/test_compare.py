@@ -182,6 +182,17 @@ def test_a_dump_of_the_same_integers_equals(tmp_path: Path) -> None:
     assert not found.not_compared
 
 
+def test_the_file_of_a_traced_run_is_a_dump(tmp_path: Path) -> None:
+    network = _network()
+    program, x = lower(network, MACHINE), _images(network)
+    traced = {f"trace:{name}": array for name, array in _dump(program, x).items()}
+    sums = {"trace:conv_1:accumulator": np.zeros(3), "integers": np.zeros(3), "logits": np.zeros(3)}
+    np.savez(tmp_path / "y.npz", **traced, **sums)
+    found = compare(program, tmp_path / "y.npz", x, run=oracle.run)
+    _clean(found)
+    assert not found.not_compared
+
+
 def test_a_dump_may_have_gaps_which_are_listed(tmp_path: Path) -> None:
     network = _network()
     program, x = lower(network, MACHINE), _images(network)

@@ -1,7 +1,7 @@
 """Where the integers come from that a Program is compared with: a runtime, another machine, a file, a function."""
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ from intsim.program import Program, Result
 from intsim.quantized import QuantizedGraph
 from intsim.reference import RUNTIMES, Reference
 from intsim.target import Target
+
+TRACE = "trace:"
+"""What `intsim run` puts before the names of traced tensors in its file."""
 
 Images = np.ndarray | Mapping[str, np.ndarray]
 Run = Callable[..., Result]
@@ -133,10 +136,16 @@ def _same(a: QuantizedGraph, b: QuantizedGraph) -> bool:
     )
 
 
+def _is_tensor(name: str, names: Sequence[str]) -> bool:
+    """Of a file that `intsim run --trace` wrote, only the traced tensors are dumps."""
+    traces = any(other.startswith(TRACE) for other in names)
+    return name.startswith(TRACE) and not name.endswith(":accumulator") if traces else True
+
+
 def _dump(path: Path, program: Program, images: int) -> Source:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = dict(file)
+            arrays = {name.removeprefix(TRACE): file[name] for name in file.files if _is_tensor(name, file.files)}
     except FileNotFoundError:
         raise IntsimError("does not exist", where=str(path)) from None
     except (OSError, AttributeError, TypeError, *DAMAGE):
