@@ -1,13 +1,12 @@
 """The integer program: steps whose fields are integers, each on a named machine, from input doors to output doors."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from msgspec import Struct
 
 from intsim.graph import Pixels, Shape
-from intsim.integers import Affine, Overflow, frozen
+from intsim.integers import Affine, Overflow
 from intsim.quantized import QuantizedGraph
 from intsim.target import AddRule, Average, Bias, Mac, Requantize, Target
 
@@ -242,8 +241,3 @@ def inside(array: np.ndarray) -> np.ndarray:
 def inside_shape(shape: Shape) -> Shape:
     """One sample's shape with channels last."""
     return (*shape[1:], shape[0]) if len(shape) > 1 else shape
-
-
-def frozen_fields(**arrays: Any) -> dict[str, np.ndarray | None]:
-    """The arrays, read-only."""
-    return {name: None if array is None else frozen(array) for name, array in arrays.items()}
