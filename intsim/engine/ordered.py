@@ -5,8 +5,8 @@ import numpy as np
 from intsim.engine.accumulator import CLAMPS, NONE, WRAPS, Counts, Site, Sums, centred, finish, hull
 from intsim.engine.codes import cast_code, overflow_code
 from intsim.engine.operands import INT16, INT32, AddProducts, centred_weights, grouped, paired, within
-from intsim.integers import Overflow
 from intsim.ranges import Interval
+from intsim.ranges import limits as register_limits
 
 
 def clamping(site: Site) -> Sums | None:
@@ -74,7 +74,7 @@ def _clamp_limits(site: Site) -> tuple[int, Interval, Interval, float] | None:
             if not within(hull(found.sums[0]), INT32):
                 return None
         elif level.overflow in CLAMPS and level.bits <= 31:
-            inner = _limits(level.bits, level.overflow)
+            inner = register_limits(level.bits, level.overflow)
         else:
             return None
     level, outer, wraps = levels[-1], INT32, np.inf
@@ -84,18 +84,13 @@ def _clamp_limits(site: Site) -> tuple[int, Interval, Interval, float] | None:
     elif level.overflow in WRAPS and level.bits <= 32:
         wraps = level.bits
     elif level.overflow in CLAMPS and level.bits <= 31:
-        outer = _limits(level.bits, level.overflow)
+        outer = register_limits(level.bits, level.overflow)
     else:
         return None
     for limits, items in zip([inner, outer][2 - len(levels) :], found.items, strict=True):
         if limits != INT32 and max(map(abs, limits)) + max(map(abs, hull(items))) > INT32[1]:
             return None
     return tile, inner, outer, wraps
-
-
-def _limits(bits: int, overflow: Overflow) -> Interval:
-    high = (1 << (bits - 1)) - 1
-    return -high - (overflow is not Overflow.SATURATE_SYM), high
 
 
 def tree(site: Site) -> Sums:

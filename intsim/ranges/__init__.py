@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from intsim.program import Dot, Program
 from intsim.ranges.products import Pair, exact_sum, exactly, owed, products
-from intsim.ranges.registers import Registers, registers
+from intsim.ranges.registers import Registers, limits, registers
 from intsim.ranges.tensors import Interval, intervals
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "bounds",
     "cannot_overflow",
     "intervals",
+    "limits",
     "registers",
     "width",
 ]

@@ -110,7 +110,8 @@ def _grouped(side: np.ndarray, size: int | None) -> np.ndarray:
     return np.pad(side, ((0, 0), (0, missing))).reshape(len(side), -1, size)
 
 
-def _limits(bits: int, overflow: Overflow) -> Interval:
+def limits(bits: int, overflow: Overflow) -> Interval:
+    """The least and the largest value that a signed register of `bits` bits holds."""
     high = (1 << (bits - 1)) - 1
     return -high - (overflow is not Overflow.SATURATE_SYM), high
 
@@ -118,7 +119,7 @@ def _limits(bits: int, overflow: Overflow) -> Interval:
 def _inside(sums: Pair, bits: int | None, overflow: Overflow) -> np.ndarray:
     if bits is None:
         return np.ones(sums[0].shape, bool)
-    low, high = _limits(bits, overflow)
+    low, high = limits(bits, overflow)
     return np.asarray((sums[0] >= low) & (sums[1] <= high), bool)
 
 
@@ -126,7 +127,7 @@ def _after(total: Pair, sums: Pair, fits: np.ndarray, bits: int | None, overflow
     """Bounds of a register's last value: the exact total where it fits, else what clamping or wrapping leaves."""
     if bits is None or fits.all():
         return total
-    low, high = _limits(bits, overflow)
+    low, high = limits(bits, overflow)
     if overflow in _CLAMPS:
         least, most = np.minimum(np.maximum(sums[0], low), high), np.minimum(np.maximum(sums[1], low), high)
         if overflow is Overflow.SATURATE_ZERO:
@@ -145,7 +146,7 @@ def _cast(items: Pair, to: Cast) -> tuple[Pair, np.ndarray]:
     if to.overflow in _CLAMPS and to.overflow is not Overflow.SATURATE_ZERO:
         bottom, top = low, high
     else:
-        least, most = (0, (1 << to.bits) - 1) if not to.signed else _limits(to.bits, Overflow.WRAP)
+        least, most = (0, (1 << to.bits) - 1) if not to.signed else limits(to.bits, Overflow.WRAP)
         bottom, top = np.where(changed, least, low), np.where(changed, most, high)
     return (bottom, top), ~changed.any(1) & (to.shift == 0)
 
