@@ -22,7 +22,7 @@ _LIMIT = 4 << 30  # bytes that a file may unpack to: a Program is never larger, 
 def write(program: Program, path: str | Path) -> None:
     """Writes the Program to `path`; the file appears whole or not at all."""
     arrays: list[np.ndarray] = []
-    plain = _plain(program, arrays)
+    plain = _plain(program, arrays, once=True)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         _member(file, "intsim.json", json.dumps({"format": FORMAT}).encode())
@@ -77,9 +77,15 @@ def _member(file: zipfile.ZipFile, name: str, data: bytes) -> None:
     file.writestr(info, data)
 
 
-def _plain(record: Any, arrays: list[np.ndarray]) -> Any:
+def _plain(record: Any, arrays: list[np.ndarray], *, once: bool = False) -> Any:
+    """The record without its arrays, which go into `arrays`: each as often as it occurs, or `once`."""
+    known: dict[int, int] = {}
+
     def hook(value: Any) -> Any:
         if isinstance(value, np.ndarray):
+            if once and id(value) in known:
+                return {"npy": known[id(value)]}
+            known[id(value)] = len(arrays)
             arrays.append(value)
             return {"npy": len(arrays) - 1}
         raise NotImplementedError(type(value))

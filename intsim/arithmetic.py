@@ -28,6 +28,7 @@ from intsim.target import (
     PowerOfTwo,
     Requantize,
     RescaledSum,
+    Table,
     ThreeRescales,
     Thresholds,
     TwoMultipliers,
@@ -102,6 +103,11 @@ def cast(x: int, to: Cast) -> int:
 
 
 # ---- accumulation ----------------------------------------------------------------------------------------------
+
+
+def product(x: int, w: int, multiplier: Table | None) -> int:
+    """What the multiplier gives for an activation and a weight (22); None: their product."""
+    return x * w if multiplier is None else int(multiplier.entries[x % 256, w % 256])
 
 
 def accumulated(products: Sequence[int], mac: Mac, start: int | None = None) -> tuple[int, int]:

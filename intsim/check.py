@@ -6,6 +6,7 @@ from intsim.errors import IntsimError
 from intsim.graph import Shape
 from intsim.integers import Affine
 from intsim.ops import output_shape
+from intsim.ops.dot import misfit
 from intsim.program import (
     Add,
     AveragePool,
@@ -86,6 +87,9 @@ def _check_step(step: Step, known: dict[str, Tensor], program: Program) -> None:
     shapes = [known[name].shape for name in step.inputs]
     _require(all(size > 0 for size in output.shape), f"has an empty output {output.shape}", step.name)
     _check_compute(step.compute, shapes, step.name)
+    if isinstance(step.compute, Dot):
+        wrong = misfit(step.compute, known[step.inputs[0]].affine.type)
+        _require(not wrong, wrong, step.name)
     found = output_shape(step.compute, *shapes)
     _require(found == output.shape, f"computes {found}, its output has {output.shape}", step.name)
     channels = output.shape[-1] if isinstance(step.compute, Dot) else 1

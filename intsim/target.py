@@ -4,11 +4,14 @@ Formulas stand in `arithmetic.py` and, numbered, in docs/arithmetic.md. Every re
 a record that is one of several carries its name in the field `rule`.
 """
 
+import hashlib
 from typing import Literal
 
+import numpy as np
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
-from intsim.integers import IntType, Overflow, Rounding
+from intsim.integers import IntType, Overflow, Rounding, frozen
 
 
 def _within(field: str, value: int, low: int, high: int) -> None:
@@ -48,16 +51,60 @@ class Level(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"a level adds at least one item, not {self.size}")
 
 
+class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, eq=False):
+    """A multiplier of 8 by 8 bits, as what it gives for every pair of patterns: `entries` int32 `[256, 256]` (22).
+
+    The row is the activation's pattern, the column the weight's; `signed_activations` and `signed_weights` say whether
+    the multiplier reads them as two's complement. `file`: the .npy file with the entries, beside a TOML that names it;
+    `sha256`: of the entries as little-endian bytes, row by row; both are found where they are not given. Tables with
+    the same entries and signs are equal.
+    """
+
+    entries: np.ndarray
+    signed_activations: bool = True
+    signed_weights: bool = True
+    file: str = ""
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        entries = self.entries
+        if entries.dtype.kind not in "iu" or entries.shape != (256, 256):
+            raise ValueError(f"a multiplier is 256 x 256 integers, not {entries.dtype} {entries.shape}")
+        low, high = int(entries.min()), int(entries.max())
+        if not -(1 << 31) <= low <= high < 1 << 31:
+            raise ValueError(f"a multiplier's products fit int32, not {low} to {high}")
+        if entries.dtype != np.int32 or entries.flags.writeable or not entries.flags.c_contiguous:
+            force_setattr(self, "entries", frozen(np.array(entries, np.int32, order="C")))
+        found = hashlib.sha256(self.entries.astype("<i4").tobytes()).hexdigest()
+        if self.sha256 not in ("", found):
+            raise ValueError(f"the multiplier has sha256 {found[:12]}..., not {self.sha256[:12]}...")
+        force_setattr(self, "sha256", found)
+        if set(self.file) & set("/\\:"):
+            raise ValueError(f"a multiplier's file lies beside the TOML that names it, not at {self.file}")
+        force_setattr(self, "file", self.file or f"multiplier_{found[:12]}.npy")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Table) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[str, bool, bool]:
+        return self.sha256, self.signed_activations, self.signed_weights
+
+
 class Mac(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How products are formed and summed; `levels` go from the inner to the outer one.
 
     `zero_point` "in_operand": products are (x - zx) * (w - zw), and padding adds zeros. "folded": products are x * w
     of the raw integers (padding is zx), and what the zero points owe is added together with the bias.
     `order`: the reduction's running order; "hwc" is kernel row, kernel column, channel, and "chw" channel first.
-    `product`: the register that each product passes before it is added.
+    `multiplier`: what forms the products, where they are not exact. `product`: the register that each product passes
+    before it is added.
     """
 
     levels: tuple[Level, ...] = (Level(bits=32),)
+    multiplier: Table | None = None
     product: Cast | None = None
     zero_point: Literal["in_operand", "folded"] = "in_operand"
     order: Literal["hwc", "chw"] = "hwc"

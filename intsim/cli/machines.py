@@ -11,7 +11,7 @@ from intsim.cli.options import Verb, with_options
 from intsim.errors import IntsimError
 from intsim.integers import Overflow
 from intsim.target import Target
-from intsim.targets import set_fields, target, with_accumulator
+from intsim.targets import set_fields, target, with_accumulator, with_multiplier
 
 OVERFLOWS = [mode.value for mode in Overflow]
 
@@ -29,20 +29,26 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     accumulator: int | None = None
     overflow: str | None = None
     tile: int | None = None
+    multiplier: str | None = None
     settings: tuple[tuple[str, str, str], ...] = ()
 
 
 def with_changes(verb: Verb) -> Verb:
-    """--accumulator, --overflow, --tile, --set; the verb gets `change`."""
+    """--accumulator, --overflow, --tile, --multiplier, --set; the verb gets `change`."""
 
     @functools.wraps(verb)
     def wrapped(
-        accumulator: int | None, overflow: str | None, tile: int | None, settings: Sequence[str], **rest: Any
+        accumulator: int | None,
+        overflow: str | None,
+        tile: int | None,
+        multiplier: str | None,
+        settings: Sequence[str],
+        **rest: Any,
     ) -> Any:
         if accumulator is None and (overflow is not None or tile is not None):
             raise IntsimError("says nothing without a width", where="--overflow, --tile", mend="add --accumulator N")
         parsed = tuple(setting(text) for text in settings)
-        change = Change(accumulator=accumulator, overflow=overflow, tile=tile, settings=parsed)
+        change = Change(accumulator=accumulator, overflow=overflow, tile=tile, multiplier=multiplier, settings=parsed)
         return verb(change=change, **rest)
 
     return with_options(
@@ -50,6 +56,11 @@ def with_changes(verb: Verb) -> Verb:
         click.option("--accumulator", type=int, metavar="N", help="An accumulator of N bits, at every MAC."),
         click.option("--overflow", type=click.Choice(OVERFLOWS), help="What that accumulator does (default: wrap)."),
         click.option("--tile", type=int, metavar="K", help="Exact sums of K products before each add."),
+        click.option(
+            "--multiplier",
+            metavar="FILE.npy",
+            help="Products from a table [256, 256] of integers: row = activation, column = weight.",
+        ),
         click.option(
             "--set",
             "settings",
@@ -66,7 +77,9 @@ def on_machines(verb: Verb) -> Verb:
     @functools.wraps(verb)
     def wrapped(targets: Sequence[str], change: Change, **rest: Any) -> Any:
         if not targets and change != Change():
-            raise IntsimError("changes no machine", where="--accumulator, --set", mend="name one: --target NAME")
+            raise IntsimError(
+                "changes no machine", where="--accumulator, --multiplier, --set", mend="name one: --target NAME"
+            )
         return verb(machines=tuple(named(name, change) for name in targets), **rest)
 
     return with_options(
@@ -105,6 +118,8 @@ def named(name: str, change: Change) -> Machine:
     base = target(name)
     if change.accumulator is not None:
         base = with_accumulator(base, change.accumulator, Overflow(change.overflow or "wrap"), change.tile)
+    if change.multiplier is not None:
+        base = with_multiplier(base, change.multiplier)
     base = set_fields(base, whole)
     own: dict[str, dict[str, str]] = {}
     for node, field, value in change.settings:

@@ -5,13 +5,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
-import msgspec
 
 from intsim.cli import options
 from intsim.cli.console import Out, finish, line, table
 from intsim.cli.machines import Change, named, with_changes
 from intsim.errors import IntsimError
-from intsim.files import write_atomically
 from intsim.target import (
     FixedPoint,
     Float32Requantize,
@@ -25,7 +23,8 @@ from intsim.target import (
     Target,
     Thresholds,
 )
-from intsim.targets import TARGETS, toml
+from intsim.targets import TARGETS, toml, write_toml
+from intsim.targets.multiplier import plain
 
 
 @click.command(epilog="Example: intsim targets cmsis_nn_s8")
@@ -56,9 +55,9 @@ def _export(machine: Target, path: str | None, out: Out) -> None:
         if not out.silent:
             sys.stdout.write(text)
     else:
-        write_atomically(path, text.encode())
-        line(out, f"{machine.name} is in {path}: edit it, and name it with --target {path}")
-    finish(out, "targets", {"target": machine})
+        beside = "".join(f", its multiplier in {file}" for file in write_toml(machine, path))
+        line(out, f"{machine.name} is in {path}{beside}: edit it, and name it with --target {path}")
+    finish(out, "targets", {"target": plain(machine)})
 
 
 def _list(machines: Sequence[Target], out: Out) -> None:
@@ -66,7 +65,7 @@ def _list(machines: Sequence[Target], out: Out) -> None:
     table(out, columns, [_summary(machine) for machine in machines])
     line(out, 'fidelity: "verified" against the real thing by a test, "source" read in its source or RTL,')
     line(out, '"documented", "assumed". One in full: intsim targets NAME. Your own: intsim targets export NAME')
-    finish(out, "targets", {"targets": machines})
+    finish(out, "targets", {"targets": [plain(machine) for machine in machines]})
 
 
 def _show(machine: Target, out: Out) -> None:
@@ -78,9 +77,9 @@ def _show(machine: Target, out: Out) -> None:
     line(out, f"fidelity        {machine.fidelity}{f': {machine.verified_with}' if machine.verified_with else ''}")
     line(out, f"source          {machine.source or '-'}")
     said = {"name", "description", "fidelity", "source", "verified_with"}
-    rows = [(path, value) for path, value in _leaves(msgspec.to_builtins(machine)) if path not in said]
+    rows = [(path, value) for path, value in _leaves(plain(machine)) if path not in said]
     table(out, ("field (as --set takes it)", "value"), rows)
-    finish(out, "targets", {"target": machine})
+    finish(out, "targets", {"target": plain(machine)})
 
 
 def _summary(machine: Target) -> tuple[str, ...]:
@@ -105,7 +104,8 @@ def _when(override: Override) -> str:
 
 def accumulator(mac: Mac) -> str:
     """The levels of the reduction tree in words, from the inner to the outer one."""
-    words = [] if mac.product is None else [f"product {mac.product.bits}-bit {mac.product.overflow.value}"]
+    words = [] if mac.multiplier is None else [f"products by {mac.multiplier.file or 'a table'}"]
+    words += [] if mac.product is None else [f"product {mac.product.bits}-bit {mac.product.overflow.value}"]
     return ", ".join([*words, *map(_level, mac.levels)])
 
 

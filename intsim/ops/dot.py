@@ -4,8 +4,9 @@ import itertools
 
 import numpy as np
 
-from intsim.arithmetic import accumulated, held, requantized
+from intsim.arithmetic import accumulated, held, product, requantized
 from intsim.graph import Node, Shape
+from intsim.integers import IntType
 from intsim.ops.site import Site, positions, rescale, window
 from intsim.program import Dot, Overflows, Window
 from intsim.target import rules
@@ -41,7 +42,7 @@ def _lower(site: Site, weight: np.ndarray, win: Window, group: int) -> Dot:
         low, high = rule.bias.type.low, rule.bias.type.high
         if bias.size and not (low <= bias.min() and bias.max() <= high):
             raise site.error(f"the bias reaches {np.abs(bias).max()}, the machine takes {rule.bias.type}")
-    return Dot(
+    dot = Dot(
         window=win,
         group=group,
         weight=np.ascontiguousarray(weight),
@@ -52,6 +53,27 @@ def _lower(site: Site, weight: np.ndarray, win: Window, group: int) -> Dot:
         bias_rule=rule.bias,
         rescale=rescale(site, rule.requantize, x.scale[0], affine.scale),
     )
+    if wrong := misfit(dot, x.type):
+        raise site.error(wrong, "quantize symmetric or to fewer bits, or choose another multiplier")
+    return dot
+
+
+def misfit(dot: Dot, type_: IntType) -> str:
+    """Why the machine's table of products does not take the operands, activations of `type_` (22); "" where it does."""
+    table = dot.mac.multiplier
+    if table is None:
+        return ""
+    x, w = (type_.low, type_.high), dot.weight.astype(np.int64)
+    if dot.mac.zero_point == "in_operand":
+        x = (x[0] - dot.input_zero_point, x[1] - dot.input_zero_point)
+        w = w - dot.weight_zero_point.reshape(-1, *(1,) * (w.ndim - 1))
+    less = " less their zero points" if dot.mac.zero_point == "in_operand" else ""
+    operands = (("activations", x, table.signed_activations), ("weights", (w.min(), w.max()), table.signed_weights))
+    for what, (low, high), signed in operands:
+        taken = IntType(8, signed)
+        if not taken.low <= low <= high <= taken.high:
+            return f"{what}{less} are {low} to {high}, the multiplier takes {taken}"
+    return ""
 
 
 def shape_of_dot(dot: Dot, shape: Shape) -> Shape:
@@ -121,12 +143,13 @@ def _accumulator(dot: Dot, taps: list[tuple[int, int]], o: int) -> tuple[int, in
     """(accumulator, overflowing adds, exact sum) of one output."""
     zx = dot.input_zero_point
     zw = int(dot.weight_zero_point[o if len(dot.weight_zero_point) > 1 else 0])
-    exact_products = [(x - zx) * (w - zw) for x, w in taps]
-    products, owed = exact_products, int(dot.bias[o])
-    if dot.mac.zero_point == "folded":
-        products = [x * w for x, w in taps]
-        owed += sum(exact_products) - sum(products)
-    exact = sum(exact_products) + int(dot.bias[o])
+    owed = int(dot.bias[o])
+    if dot.mac.zero_point == "in_operand":
+        taps = [(x - zx, w - zw) for x, w in taps]
+    else:
+        owed += sum((x - zx) * (w - zw) - x * w for x, w in taps)
+    products = [product(x, w, dot.mac.multiplier) for x, w in taps]
+    exact = sum(products) + owed
     if dot.bias_rule.when == "init":
         return *accumulated(products, dot.mac, start=owed), exact
     total, events = accumulated(products, dot.mac)

@@ -14,13 +14,19 @@ def exactly(sums: np.ndarray) -> np.ndarray:
 
 
 def products(dot: Dot, low_x: int, high_x: int, *, centred: bool) -> Pair:
-    """Bounds of every product `[o, k]` in the machine's order, of the operands less their zero points or raw."""
+    """Bounds of every product `[o, k]` in the machine's order, of the operands less their zero points or raw.
+
+    A table's products are those of its entries in the weight's column, over the rows of the inputs.
+    """
     low_x, high_x = _seen(dot, low_x, high_x)
     taps = dot.weight.astype(np.int64).reshape(len(dot.weight), -1, dot.weight.shape[-1])
     w = (taps.transpose(0, 2, 1) if dot.mac.order == "chw" else taps).reshape(len(taps), -1)
     if centred:
         w = w - dot.weight_zero_point[:, None]
         low_x, high_x = low_x - dot.input_zero_point, high_x - dot.input_zero_point
+    if dot.mac.multiplier is not None:
+        rows = dot.mac.multiplier.entries[np.arange(low_x, high_x + 1) & 255]
+        return rows.min(0).astype(np.int64)[w & 255], rows.max(0).astype(np.int64)[w & 255]
     return np.minimum(w * low_x, w * high_x), np.maximum(w * low_x, w * high_x)
 
 
@@ -33,6 +39,10 @@ def _seen(dot: Dot, low_x: int, high_x: int) -> Interval:
 
 def exact_sum(dot: Dot, low_x: int, high_x: int) -> Pair:
     """Bounds of the sum without any register, the bias in."""
+    if dot.mac.multiplier is not None:
+        low, high = products(dot, low_x, high_x, centred=dot.mac.zero_point == "in_operand")
+        least, most = owed(dot, low_x, high_x)
+        return exactly(low.sum(1)) + least, exactly(high.sum(1)) + most
     low, high = products(dot, low_x, high_x, centred=True)
     return exactly(low.sum(1)) + exactly(dot.bias), exactly(high.sum(1)) + exactly(dot.bias)
 

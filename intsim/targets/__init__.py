@@ -2,9 +2,10 @@
 
 from intsim.target import Target
 from intsim.targets.accelerators import ESP_DL_S3, GEMMINI_OS, GEMMINI_WS, NVDLA_SMALL, VTA
-from intsim.targets.change import find, set_fields, toml, with_accumulator
+from intsim.targets.change import find, set_fields, toml, with_accumulator, write_toml
 from intsim.targets.ideal import IDEAL
 from intsim.targets.litert import CMSIS_NN_S8, LITERT_REF, LITERT_RUY_X86, LITERT_XNNPACK, TFLM
+from intsim.targets.multiplier import with_multiplier
 from intsim.targets.onnxruntime import ORT_X86_AVX2, ORT_X86_VNNI
 
 TARGETS: dict[str, Target] = {
@@ -29,4 +30,4 @@ def target(name: str) -> Target:
     return find(name, TARGETS)
 
 
-__all__ = ["TARGETS", "set_fields", "target", "toml", "with_accumulator"]
+__all__ = ["TARGETS", "set_fields", "target", "toml", "with_accumulator", "with_multiplier", "write_toml"]

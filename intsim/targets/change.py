@@ -11,8 +11,10 @@ import msgspec
 from msgspec.structs import replace
 
 from intsim.errors import IntsimError, unknown
+from intsim.files import write_atomically
 from intsim.integers import Overflow
 from intsim.target import Level, Mac, Target
+from intsim.targets.multiplier import among, beside, filled, plain, tables, write_beside
 
 
 def find(name: str, catalogue: Mapping[str, Target]) -> Target:
@@ -47,8 +49,21 @@ def _checked(value: object, name: str) -> Target:
 
 
 def toml(target: Target) -> str:
-    """The machine as TOML; reading it back gives an equal Target. What is not there has its default."""
-    return msgspec.toml.encode(_without_none(msgspec.to_builtins(target))).decode()
+    """The machine as TOML; reading it back gives an equal Target. What is not there has its default.
+
+    A multiplier is named, not written out: its .npy file belongs beside the TOML (`write_toml` writes both).
+    """
+    return msgspec.toml.encode(_without_none(plain(target))).decode()
+
+
+def write_toml(target: Target, path: str | Path) -> tuple[Path, ...]:
+    """Writes the machine as TOML, and its multipliers as .npy files beside it; the paths of those.
+
+    IntsimError where a file of that name holds another multiplier.
+    """
+    written = write_beside(target, Path(path).parent)
+    write_atomically(path, toml(target).encode())
+    return written
 
 
 def read_toml(path: Path) -> Target:
@@ -59,12 +74,12 @@ def read_toml(path: Path) -> Target:
         raise IntsimError(f"cannot be read: {reason.strerror}", where=str(path)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
         raise IntsimError(f"is not TOML: {reason}", where=str(path)) from None
-    return _converted(fields, str(path))
+    return _converted(filled(fields, beside(path.parent)), str(path))
 
 
 def _converted(fields: Any, where: str) -> Target:
     try:
-        return msgspec.convert(fields, Target)
+        return msgspec.convert(fields, Target, dec_hook=lambda type_, value: value)
     except msgspec.ValidationError as reason:
         raise IntsimError(str(reason), where=where, mend="intsim targets export NAME shows a complete one") from None
 
@@ -116,7 +131,7 @@ def set_fields(target: Target, settings: Mapping[str, str]) -> Target:
 
     A value is read as TOML, and as a bare string where it is none. IntsimError names a field that does not exist.
     """
-    fields = msgspec.json.decode(msgspec.json.encode(target))
+    fields = msgspec.json.decode(msgspec.json.encode(plain(target)))
     for path, text in settings.items():
         _set(fields, path.split("."), _value(text), path)
     if settings:
@@ -124,7 +139,7 @@ def set_fields(target: Target, settings: Mapping[str, str]) -> Target:
         if "name" not in settings:
             fields["name"] = f"{target.name}+{changes}"
         fields |= {"fidelity": "assumed", "verified_with": ""}
-    return _converted(_without_none(fields), f"--set on {target.name}")
+    return _converted(filled(_without_none(fields), among(tables(target))), f"--set on {target.name}")
 
 
 def _set(fields: Any, path: list[str], value: Any, whole: str) -> None:

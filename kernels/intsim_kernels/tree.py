@@ -58,9 +58,12 @@ def push(item, level, levels, registers, fill, done, counting, hit):
 
 
 @kernel
-def tree(x, size, base, taps, stride, lane, weights, cast, levels, owed, zeros, init, bias, counting, out, counts):
+def tree(
+    x, size, base, taps, stride, lane, weights, table, cast, levels, owed, zeros, init, bias, counting, out, counts
+):
     """out[r, g * m + o]: the whole accumulator, through every register that the machine has; int64.
 
+    `table` int32 `[256, 256]`: the product of x and w is table[x & 255, w & 255]; `[0, 0]`: it is x * w.
     `cast` int64 `[7]`: the products' register: bits (0: none), signed, overflow, right, t, below, odd. `levels`
     int64 `[l, 4]`, inner to outer: size (0: all), bits (0: exact), overflow, first_only. What is owed, owed[o] -
     zeros[o] * sum of x, is what the outermost level starts from (`init`), or is added at the end in the register `bias`
@@ -99,8 +102,12 @@ def tree(x, size, base, taps, stride, lane, weights, cast, levels, owed, zeros, 
                 events += add(registers[last], item, levels[last, 1], levels[last, 2], counting, hit)
             for k in range(depth):
                 j = i + taps[k]
-                for o in range(outputs):
-                    item[o] = np.int64(x[j + o * lane]) * weights[g, k, o]
+                if len(table) == 0:
+                    for o in range(outputs):
+                        item[o] = np.int64(x[j + o * lane]) * weights[g, k, o]
+                else:
+                    for o in range(outputs):
+                        item[o] = table[x[j + o * lane] & 255, weights[g, k, o] & 255]
                 if counting:
                     for o in range(outputs):
                         exact[o] += item[o]
