@@ -41,8 +41,9 @@ def _integers(name: str, door: Door, x: np.ndarray) -> np.ndarray:
             mend=f"the network takes (n, {', '.join(map(str, door.shape))})",
         )
     if x.dtype == np.uint8 and door.table is not None:
-        channels = np.arange(door.table.shape[1]).reshape(1, -1, *(1,) * (x.ndim - 2))
-        return door.table[x, channels if door.table.shape[1] > 1 else 0]
+        if door.table.shape[1] == 1:
+            return door.table[:, 0].take(x)
+        return door.table[x, np.arange(door.table.shape[1]).reshape(1, -1, *(1,) * (x.ndim - 2))]
     if door.pixels is None and door.table is None and x.dtype.kind in "iu":
         return _as_they_are(where, door, x)
     if x.dtype.kind != "f":

@@ -3,6 +3,7 @@
 import math
 import re
 from enum import Enum
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,12 @@ def _by_alias(cls: Any, value: object, aliases: dict[str, str]) -> Any:
     return next((member for member in cls if member.value == name), None)
 
 
+@cache
+def _dtype(bits: int, signed: bool) -> np.dtype:
+    size = next(size for size in (8, 16, 32, 64) if bits <= size)
+    return np.dtype(f"{'' if signed else 'u'}int{size}")
+
+
 class IntType(Struct, frozen=True, forbid_unknown_fields=True):
     """Two's complement integers of `bits` bits; `narrow_range` leaves out the lowest (unsigned: highest)."""
 
@@ -93,8 +100,7 @@ class IntType(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def dtype(self) -> np.dtype:
         """The smallest numpy integer type that holds every value."""
-        size = next(size for size in (8, 16, 32, 64) if self.bits <= size)
-        return np.dtype(f"{'' if self.signed else 'u'}int{size}")
+        return _dtype(self.bits, self.signed)
 
     def __str__(self) -> str:
         return f"{'s' if self.signed else 'u'}{self.bits}{'n' if self.narrow_range else ''}"

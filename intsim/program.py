@@ -187,7 +187,7 @@ class Step(Struct, frozen=True, kw_only=True, eq=False):
     compute: Compute
 
 
-class Program(Struct, frozen=True, kw_only=True, eq=False):
+class Program(Struct, frozen=True, kw_only=True, eq=False, weakref=True):
     """A QuantizedGraph lowered for one machine, or for several: what exists here, runs."""
 
     name: str
@@ -230,12 +230,12 @@ class Result(Struct, frozen=True, kw_only=True, eq=False):
 
 def outside(array: np.ndarray) -> np.ndarray:
     """`array[n, h, w, c]` with channels first; vectors stay."""
-    return np.moveaxis(array, -1, 1) if array.ndim > 2 else array
+    return array.transpose(0, -1, *range(1, array.ndim - 1)) if array.ndim > 2 else array
 
 
 def inside(array: np.ndarray) -> np.ndarray:
     """`array[n, c, h, w]` with channels last, contiguous; vectors stay."""
-    return np.ascontiguousarray(np.moveaxis(array, 1, -1) if array.ndim > 2 else array)
+    return np.ascontiguousarray(array.transpose(0, *range(2, array.ndim), 1) if array.ndim > 2 else array)
 
 
 def inside_shape(shape: Shape) -> Shape:

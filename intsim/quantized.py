@@ -38,21 +38,28 @@ def along(affine: Affine, ndim: int) -> Shape:
     return tuple(-1 if axis == affine.axis else 1 for axis in range(ndim))
 
 
+def _numbers(affine: Affine, ndim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scale (float32) and zero point (int64), broadcasting against a tensor of so many axes."""
+    if affine.axis is None:
+        return np.float32(affine.scale[0]), np.int64(affine.zero_point[0])  # type: ignore[return-value]
+    shape = along(affine, ndim)
+    zero = np.asarray(affine.zero_point, np.int64)
+    return np.asarray(affine.scale, np.float32).reshape(shape), zero.reshape(shape) if len(zero) > 1 else zero
+
+
 def dequantized(values: np.ndarray, affine: Affine) -> np.ndarray:
     """scale * (q - zero_point) in float32: what DequantizeLinear gives."""
-    scale = np.asarray(affine.scale, np.float32).reshape(along(affine, values.ndim))
-    zero = np.asarray(affine.zero_point, np.int64).reshape(
-        along(affine, values.ndim) if len(affine.zero_point) > 1 else (1,) * values.ndim
-    )
+    scale, zero = _numbers(affine, values.ndim)
     return scale * (values.astype(np.int64) - zero).astype(np.float32)
 
 
 def quantized(values: np.ndarray | np.float32, affine: Affine) -> np.ndarray:
     """round_half_even(x / scale) + zero_point, saturated, in float32 as QuantizeLinear does it."""
-    scale = np.asarray(affine.scale, np.float32).reshape(along(affine, np.ndim(values)))
-    zero = np.asarray(affine.zero_point, np.float32).reshape(
-        along(affine, np.ndim(values)) if len(affine.zero_point) > 1 else (1,) * np.ndim(values)
-    )
+    scale, zero = _numbers(affine, np.ndim(values))
     low, high = affine.type.low, affine.type.high
-    q = np.rint(np.asarray(values, np.float32) / scale).astype(np.float64) + zero
-    return np.clip(q, low, high).astype(affine.type.dtype)
+    q = np.asarray(values, np.float32) / scale
+    real = np.float32 if affine.type.bits <= 16 and np.abs(zero).max() < 1 << 20 else np.float64
+    q = np.rint(q).astype(real, copy=False)  # what is clipped here is exact: integers that the float type holds
+    return (np.clip(q, (low - zero).astype(real), (high - zero).astype(real)) + zero.astype(real)).astype(
+        affine.type.dtype
+    )

@@ -244,7 +244,7 @@ def any_dot(rng: Rng, mac: Mac | None = None, x: IntType | None = None) -> tuple
 def dot_program(rng: Rng, mac: Mac | None = None, x: IntType | None = None) -> Program:
     """A Program of one random sum of products."""
     dot, shape, source, out = any_dot(rng, mac, x)
-    return _program(dot, [shape], [source], out)
+    return one_program(dot, [shape], [source], out)
 
 
 def _any_average(rng: Rng) -> Any:
@@ -330,16 +330,16 @@ def other_program(rng: Rng) -> Program:
     compute: Compute
     match rng.integers(9):
         case 0:
-            return _program(MaxPool(window=any_window(rng, sizes)), [shape], [source], source)
+            return one_program(MaxPool(window=any_window(rng, sizes)), [shape], [source], source)
         case 1 | 2:
             window = any_window(rng, sizes, dilated=False)
-            return _program(_pool(rng, source, out, window), [shape], [source], out)
+            return one_program(_pool(rng, source, out, window), [shape], [source], out)
         case 3 | 4:
             other = any_affine(rng, any_type(rng))
-            return _program(any_add(rng, [source, other], out), [shape, shape], [source, other], out)
+            return one_program(any_add(rng, [source, other], out), [shape, shape], [source, other], out)
         case 5:
             low, high = sorted(rng.integers(source.type.low, source.type.high + 1, 2).tolist())
-            return _program(Clip(low=low, high=high), [shape], [source], source)
+            return one_program(Clip(low=low, high=high), [shape], [source], source)
         case 6:
             count, axis = int(rng.integers(1, 4)), int(rng.integers(len(shape)))
             shapes = [(*shape[:axis], int(rng.integers(1, 5)), *shape[axis + 1 :]) for _ in range(count)]
@@ -352,19 +352,19 @@ def other_program(rng: Rng) -> Program:
                     for s in sources
                 ),
             )
-            return _program(compute, shapes, sources, out)
+            return one_program(compute, shapes, sources, out)
         case 7:
             kind = IntType(source.type.bits, not source.type.signed)
             offset = kind.low - source.type.low
             moved = affine(source.scale[0], source.zero + offset, kind)
-            return _program(Offset(offset=offset), [shape], [source], moved)
+            return one_program(Offset(offset=offset), [shape], [source], moved)
         case _:
             if rng.integers(2):
                 begin, end = (tuple(int(n) for n in rng.integers(0, 3, len(shape))) for _ in range(2))
-                return _program(Pad(begin=begin, end=end, value=source.zero), [shape], [source], source)
+                return one_program(Pad(begin=begin, end=end, value=source.zero), [shape], [source], source)
             before = tuple(int(n) for n in rng.permutation(len(shape)))
             compute = Rearrange(before=before, shape=(int(np.prod(shape)),), after=(0,))
-            return _program(compute, [shape], [source], source)
+            return one_program(compute, [shape], [source], source)
 
 
 def any_program(rng: Rng) -> Program:
@@ -372,7 +372,8 @@ def any_program(rng: Rng) -> Program:
     return dot_program(rng) if rng.integers(2) else other_program(rng)
 
 
-def _program(compute: Compute, shapes: list[tuple[int, ...]], sources: list[Affine], out: Affine) -> Program:
+def one_program(compute: Compute, shapes: list[tuple[int, ...]], sources: list[Affine], out: Affine) -> Program:
+    """A Program of one step."""
     names = [f"x{i}" for i in range(len(shapes))]
     tensors = {n: Tensor(shape=s, affine=a) for n, s, a in zip(names, shapes, sources, strict=True)}
     tensors["y"] = Tensor(shape=output_shape(compute, *shapes), affine=out)

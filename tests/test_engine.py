@@ -47,6 +47,12 @@ def agree(program: Program, x: object, *, threads: int = 1) -> tuple[str, ...]:
             np.testing.assert_array_equal(found.integers[name], right.integers[name])
             np.testing.assert_array_equal(found.logits[name], logits)
         assert found.overflows == (right.overflows if count else {})
+    for some in (["*"], []):  # without accumulators to be seen, other kernels run: step by step, or all at once
+        found = engine.run(program, x, trace=some, threads=threads)
+        for name, integers in found.traced.items():
+            np.testing.assert_array_equal(integers, right.traced[name], err_msg=f"{name} by {used}, {some}")
+        for name, integers in right.integers.items():
+            np.testing.assert_array_equal(found.integers[name], integers, err_msg=f"{name} by {used}, {some}")
     return tuple(used)
 
 

@@ -4,17 +4,19 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import numpy as np
 
 from intsim.doors import dequantize_outputs, enter, wanted
-from intsim.engine.planning import Plan, plan
+from intsim.engine.arena import run_in
+from intsim.engine.arrays import Counted, run_by_arrays
+from intsim.engine.ready import borrowed, planned, scheduled
 from intsim.errors import IntsimError
 from intsim.ops.dot import adds_per_output
 from intsim.program import Dot, Overflows, Program, Result, outside
 
 Arrays = dict[str, np.ndarray]
-Counted = dict[str, np.ndarray]  # by step: outputs with events, events, persistent
 
 
 def run(
@@ -42,10 +44,11 @@ def run(
     total = len(next(iter(values.values())))
     kept = _space(program, {*keep, *(door.tensor for door in program.outputs.values())}, total)
     counts: Counted = {step.name: np.zeros(3, np.int64) for step in program.steps if isinstance(step.compute, Dot)}
+    by_arrays = count or any(name.endswith(":accumulator") for name in keep)
     with _announced(on_compile):
-        planned = plan(program, count=count)
+        work = _by_arrays(program, count) if by_arrays else _in_arenas(program, bool(keep))
         done = 0
-        for images, seen in _chunks(planned, values, kept, total, threads or _processors()):
+        for images, seen in _chunks(*work, values, kept, total, threads or _processors()):
             done += images
             for name, found in seen.items():
                 counts[name] += found
@@ -63,51 +66,50 @@ def run(
 
 def describe(program: Program, *, count: bool = False) -> tuple[tuple[str, str, str], ...]:
     """(step, kernel, why that one) for every step of the Program."""
-    return tuple((planned.step.name, planned.kernel, planned.why) for planned in plan(program, count=count).steps)
+    return tuple((one.step.name, one.kernel, one.why) for one in planned(program, count=count).steps)
 
 
 # ---- chunks ----------------------------------------------------------------------------------------------------
 
 
-def _chunks(planned: Plan, values: Arrays, kept: Arrays, total: int, threads: int) -> Iterator[tuple[int, Counted]]:
+Work = Callable[[Arrays, Arrays, slice], Counted]
+
+
+def _by_arrays(program: Program, count: bool) -> tuple[Work, int]:
+    plan = planned(program, count=count)
+    return partial(run_by_arrays, plan), plan.chunk
+
+
+def _in_arenas(program: Program, traced: bool) -> tuple[Work, int]:
+    ready = scheduled(program, single=traced)
+
+    def work(values: Arrays, kept: Arrays, part: slice) -> Counted:
+        with borrowed(ready) as arena:
+            run_in(arena, ready.schedule, values, kept, part)
+        return {}
+
+    return work, ready.schedule.images
+
+
+def _chunks(
+    work: Work, most: int, values: Arrays, kept: Arrays, total: int, threads: int
+) -> Iterator[tuple[int, Counted]]:
     """Runs everything, each chunk writing its own images of `kept`; yields its images and counts when it is done."""
     threads = min(threads, total)
-    size = max(1, min(planned.chunk, -(-total // max(threads, 1))))
+    size = max(1, min(most, -(-total // max(threads, 1))))
     parts = [slice(begin, min(begin + size, total)) for begin in range(0, total, size)]
     if threads <= 1:
         for part in parts:
-            yield part.stop - part.start, _run_chunk(planned, values, kept, part)
+            yield part.stop - part.start, work(values, kept, part)
         return
     with ThreadPoolExecutor(threads) as pool:
-        jobs = {pool.submit(_run_chunk, planned, values, kept, part): part for part in parts}
+        jobs = {pool.submit(work, values, kept, part): part for part in parts}
         try:
             for job in as_completed(jobs):
                 yield jobs[job].stop - jobs[job].start, job.result()
         finally:
             for job in jobs:
                 job.cancel()
-
-
-def _run_chunk(planned: Plan, values: Arrays, kept: Arrays, part: slice) -> Counted:
-    """The images of `part` through every step; tensors are let go of after their last use."""
-    live = {name: array[part] for name, array in values.items()}
-    for name in kept.keys() & live.keys():
-        kept[name][part] = live[name]
-    counts: Counted = {}
-    for one in planned.steps:
-        name, inputs = one.step.outputs[0], [live[name] for name in one.step.inputs]
-        if one.accumulate is not None:
-            acc, found = one.accumulate(inputs[0])
-            counts[one.step.name] = np.array(found, np.int64)
-            if f"{name}:accumulator" in kept:
-                kept[f"{name}:accumulator"][part] = acc.reshape(-1, *one.shape)
-            inputs = [acc]
-        live[name] = one.run(*inputs).reshape(-1, *one.shape)
-        if name in kept:
-            kept[name][part] = live[name]
-        for dead in one.last:
-            del live[dead]
-    return counts
 
 
 def _space(program: Program, names: set[str], total: int) -> Arrays:

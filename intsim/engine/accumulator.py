@@ -19,13 +19,30 @@ Counts = tuple[int, int, int]  # outputs with events, events, persistent: see pr
 NONE: Counts = (0, 0, 0)
 
 
+class Free(Struct, frozen=True, kw_only=True, eq=False):
+    """Sums whose order is free: `start` (int64 `[o]`) and centred products, summed in `dtype`; then the ends in turn.
+
+    An end is (bits, overflow, added `[o]` or None): the register of sum + added.
+    """
+
+    start: np.ndarray
+    dtype: type
+    ends: tuple[tuple[int, Overflow, np.ndarray | None], ...] = ()
+
+
 class Sums(Struct, frozen=True, kw_only=True, eq=False):
-    """`run(x[n, ..., c])` gives the accumulators `[n * places, o]`, which lie in `value`, and what overflowed."""
+    """`run(x[n, ..., c])` gives the accumulators `[n * places, o]`, which lie in `value`, and what overflowed.
+
+    `free`: the same sums in any order, where that is allowed; `pairs`: the same of raw integers, where two products
+    at a time saturate at 16 bits, k running over kernel row, kernel column and channel.
+    """
 
     kernel: str
     why: str
     run: Callable[[np.ndarray], tuple[np.ndarray, Counts]]
     value: Interval
+    free: Free | None = None
+    pairs: Free | None = None
 
 
 class Site(Struct, frozen=True, kw_only=True, eq=False):
@@ -55,19 +72,17 @@ def centred(site: Site) -> Interval:
     return site.x[0] - site.dot.input_zero_point, site.x[1] - site.dot.input_zero_point
 
 
-def finish(site: Site, wraps: float) -> tuple[np.ndarray, type, Callable[[np.ndarray], None]] | None:
-    """What is owed at the end, the accumulators' type, and the end: the outermost wrap, the bias, its register.
+def finish(site: Site, wraps: float) -> tuple[np.ndarray, Free] | None:
+    """What is owed at the end, and how the sums end: the outermost wrap, the bias, its register.
 
-    A bias at the start is not owed any more. None where what is owed differs from place to place.
+    The start is left 0. A bias at the start is not owed any more. None where what is owed differs from place to place.
     """
-    from intsim_kernels.overflow import hold
-
     dot, found = site.dot, site.found
     final = hull(found.value)
-    first = 0 if wraps == np.inf else int(wraps)
+    first = (0 if wraps == np.inf else int(wraps), Overflow.WRAP, None)
+    none = np.zeros_like(dot.bias)
     if dot.bias_rule.when == "init":
-        dtype = np.int32 if within(final, INT32) else np.int64
-        return np.zeros_like(dot.bias), dtype, lambda acc: hold(acc.reshape(-1), first, 0)
+        return none, Free(start=none, dtype=np.int32 if within(final, INT32) else np.int64, ends=(first,))
     low, high = found.owed
     if (low != high).any():
         return None
@@ -77,11 +92,14 @@ def finish(site: Site, wraps: float) -> tuple[np.ndarray, type, Callable[[np.nda
     modular = bits is not None and bits <= 32 and overflow in WRAPS
     dtype = np.int32 if within(outer, INT32) and (modular or within(total, INT32)) else np.int64
     owed = low.astype(np.int64)
-    added, last, code = owed.astype(dtype), bits or 0, overflow_code(overflow)
+    return owed, Free(start=none, dtype=dtype, ends=(first, (bits or 0, overflow, owed.astype(dtype))))
 
-    def close(acc: np.ndarray) -> None:
-        hold(acc.reshape(-1), first, 0)
-        acc += added
-        hold(acc.reshape(-1), last, code)
 
-    return owed, dtype, close
+def close(free: Free, acc: np.ndarray) -> None:
+    """The ends, in place."""
+    from intsim_kernels.overflow import hold
+
+    for bits, overflow, added in free.ends:
+        if added is not None:
+            acc += added
+        hold(acc.reshape(-1), bits, overflow_code(overflow))

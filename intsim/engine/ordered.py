@@ -1,10 +1,12 @@
 """Sums in the machine's own order planned: what saturates depends on it."""
 
 import numpy as np
+from msgspec.structs import replace
 
-from intsim.engine.accumulator import CLAMPS, NONE, WRAPS, Counts, Site, Sums, centred, finish, hull
+from intsim.engine.accumulator import CLAMPS, NONE, WRAPS, Counts, Free, Site, Sums, centred, close, finish, hull
 from intsim.engine.codes import cast_code, overflow_code
 from intsim.engine.operands import INT16, INT32, AddProducts, centred_weights, grouped, paired, within
+from intsim.integers import Overflow
 from intsim.ranges import Interval
 from intsim.ranges import limits as register_limits
 
@@ -19,9 +21,9 @@ def clamping(site: Site) -> Sums | None:
         return None
     tile, inner, outer, wraps = limits
     ending = finish(site, wraps)
-    if ending is None or ending[1] is not np.int32:
+    if ending is None or ending[1].dtype is not np.int32:
         return None
-    close = ending[2]
+    ends = ending[1]
     kernel, add = _clamped(site, w, tile, inner, outer)
     start = np.zeros(len(dot.bias), np.int32)
     if dot.bias_rule.when == "init":
@@ -34,10 +36,31 @@ def clamping(site: Site) -> Sums | None:
         acc = np.empty((len(x) * site.places, len(start)), np.int32)
         acc[:] = start
         add(x, acc)
-        close(acc)
+        close(ends, acc)
         return acc, NONE
 
     return Sums(kernel=kernel, why="it may saturate", run=run, value=hull(found.value))
+
+
+def pairs(site: Site) -> Free | None:
+    """The sums where two products of raw integers at a time saturate at 16 bits and the rest is free."""
+    dot, found = site.dot, site.found
+    levels = dot.mac.levels
+    if len(levels) != 2 or site.count or not site.folded or dot.mac.order != "hwc" or not found.cast.all():
+        return None
+    inner, outer = levels
+    if (inner.size, inner.bits, inner.overflow, inner.first_only) != (2, 16, Overflow.SATURATE, False):
+        return None
+    free = outer.bits is None or found.fits[-1].all()
+    if free and not within(hull(found.outer), INT32):
+        return None
+    if not free and (outer.overflow not in WRAPS or (outer.bits or 64) > 32):
+        return None
+    ending = finish(site, np.inf if free else outer.bits or np.inf)
+    if ending is None or ending[1].dtype is not np.int32 or (found.owed[0] != found.owed[1]).any():
+        return None
+    start = found.owed[0].astype(np.int64) if dot.bias_rule.when == "init" else np.zeros_like(dot.bias)
+    return replace(ending[1], start=start)
 
 
 def _clamped(site: Site, w: np.ndarray, tile: int, inner: Interval, outer: Interval) -> tuple[str, AddProducts]:
@@ -108,7 +131,9 @@ def tree(site: Site) -> Sums:
         k, zx = dot.weight[0].size, dot.input_zero_point
         owed = dot.bias - zx * dot.weight.astype(np.int64).reshape(len(owed), -1).sum(1) + k * zx * zeros
     bits, overflow = site.register
+    table = dot.mac.multiplier
     ends = (
+        np.zeros((0, 0), np.int32) if table is None else np.array(table.entries),
         cast_code(dot.mac.product),
         levels,
         np.array(owed),

@@ -1,12 +1,10 @@
 """A Program scheduled for this CPU: every step's kernel, packed weights, and how many images go together."""
 
-from collections.abc import Callable
 from math import prod
 
-import numpy as np
 from msgspec import Struct
 
-from intsim.engine.accumulator import Counts
+from intsim.engine.accumulator import Sums
 from intsim.engine.elementwise import plan_add, plan_clip, plan_convert, plan_offset, plan_pad, plan_rearrange
 from intsim.engine.pools import plan_average_pool, plan_max_pool
 from intsim.engine.rescale import plan_rescale
@@ -21,7 +19,7 @@ CHUNK_BYTES = 1 << 21
 
 
 class Planned(Struct, frozen=True, kw_only=True, eq=False):
-    """A step's kernel. `run(*inputs)`, or for sums `accumulate(x)` and then `run(accumulators)`.
+    """A step's kernel. `run(*inputs)`, or for `sums` what they accumulate and then `run(accumulators)`.
 
     `shape`: one sample's output; `last`: the tensors that nothing after this step reads.
     """
@@ -31,7 +29,7 @@ class Planned(Struct, frozen=True, kw_only=True, eq=False):
     why: str
     run: Run
     shape: tuple[int, ...]
-    accumulate: Callable[[np.ndarray], tuple[np.ndarray, Counts]] | None = None
+    sums: Sums | None = None
     last: tuple[str, ...] = ()
 
 
@@ -84,7 +82,7 @@ def _planned(
                 why=sums.why,
                 run=requantizing(rescale, dtype),
                 shape=shape_of_dot(compute, shape),
-                accumulate=sums.run,
+                sums=sums,
                 last=last,
             )
         case MaxPool():

@@ -46,16 +46,21 @@ def plan_average_pool(pool: AveragePool, shape: Shape, x: Interval, dtype: np.dt
     if at is None or max(map(abs, x)) >= 1 << 30:
         return plain(pool, dtype, "a window of more than two axes, or integers beyond 30 bits")
     lane = np.int16 if within((x[0] - pool.input_zero_point, x[1] - pool.input_zero_point), INT16) else np.int32
-    counts = at.inside
-    if pool.include_pad:
-        full = np.array((1, 1, *pool.window.kernel))[-2:]
-        counts = (np.full_like(counts[0], full[0]), np.full_like(counts[1], full[1]))
-    down, across = np.repeat(counts[0], len(counts[1])), np.tile(counts[1], len(counts[0]))
+    down, across = counts_of(pool, at)
     if (down * across).min() < 1:
         return plain(pool, dtype, "a window without values")
     if isinstance(pool.rule, Float32Average):
         return "float32_average", "the machine averages in float32", _float32(pool, at, lane, down * across, dtype)
     return _integer(pool, at, lane, (down, across), x, dtype)
+
+
+def counts_of(pool: AveragePool, at: Places) -> tuple[np.ndarray, np.ndarray]:
+    """How many integers every place's window counts along each of its two axes."""
+    counts = at.inside
+    if pool.include_pad:
+        full = np.array((1, 1, *pool.window.kernel))[-2:]
+        counts = (np.full_like(counts[0], full[0]), np.full_like(counts[1], full[1]))
+    return np.repeat(counts[0], len(counts[1])), np.tile(counts[1], len(counts[0]))
 
 
 def _float32(pool: AveragePool, at: Places, lane: type, count: np.ndarray, dtype: np.dtype) -> Run:

@@ -1,6 +1,6 @@
 """Requantization planned: the plain kernel where its bound holds, the exact wide one, or Python's own integers."""
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -17,15 +17,27 @@ LIMIT = 1 << 62
 
 
 class Requantizer(Struct, frozen=True, kw_only=True, eq=False):
-    """`run(acc[rows, c], out[rows, c])` fills `out`; acc int32 or int64, inside the interval it was planned for.
+    """A kernel of `intsim_kernels.requantize` and its numbers; None where Python's own integers are needed.
 
-    `narrow`: that interval lies within int32.
+    `narrow`: the interval it was planned for lies within int32; `largest`: its largest magnitude.
     """
 
     kernel: str
     why: str
-    run: Callable[[np.ndarray, np.ndarray], None]
+    numbers: tuple[Any, ...] | None
+    rescale: Rescale
     narrow: bool = False
+    largest: int = 0
+
+
+def settle(requantizer: Requantizer, acc: np.ndarray, out: np.ndarray) -> None:
+    """Fills `out[rows, c]` from `acc[rows, c]`: int32 or int64, inside the interval that was planned for."""
+    from intsim_kernels import requantize
+
+    if requantizer.numbers is None:
+        _plain(requantizer.rescale, acc, out)
+    else:
+        getattr(requantize, requantizer.kernel)(acc, out, *requantizer.numbers)
 
 
 def plan_rescale(rescale: Rescale, channels: int, acc: Interval) -> Requantizer:
@@ -39,8 +51,8 @@ def plan_rescale(rescale: Rescale, channels: int, acc: Interval) -> Requantizer:
         case Thresholds():
             planned = _thresholds(rescale, channels)
     if planned is not None:
-        return replace(planned, narrow=max(-acc[0] - 1, acc[1]) < 1 << 31)
-    return Requantizer(kernel="python", why="numbers beyond 64 bits", run=lambda acc, out: _plain(rescale, acc, out))
+        return replace(planned, narrow=max(-acc[0] - 1, acc[1]) < 1 << 31, largest=max(-acc[0], acc[1]))
+    return Requantizer(kernel="python", why="numbers beyond 64 bits", numbers=None, rescale=rescale)
 
 
 def _plain(rescale: Rescale, acc: np.ndarray, out: np.ndarray) -> None:
@@ -91,7 +103,6 @@ def _numbers(rescale: Rescale) -> list[_Numbers]:
 
 
 def _fixed(rescale: Rescale, channels: int, acc: Interval) -> Requantizer | None:
-    from intsim_kernels import requantize
     from intsim_kernels.rounding import steps
 
     rule, numbers = rescale.rule, _numbers(rescale)
@@ -118,7 +129,8 @@ def _fixed(rescale: Rescale, channels: int, acc: Interval) -> Requantizer | None
         return Requantizer(
             kernel="doubled",
             why="gemmlowp's rule, in 32-bit lanes",
-            run=lambda acc, out: requantize.doubled(acc, out, factors, lefts, last, offsets, low, high),
+            numbers=(factors, lefts, last, offsets, low, high),
+            rescale=rescale,
         )
     if all(plain < LIMIT for plain, _ in bounds):
         shifts = steps(np.array(first), first_mode)
@@ -127,16 +139,16 @@ def _fixed(rescale: Rescale, channels: int, acc: Interval) -> Requantizer | None
         return Requantizer(
             kernel="fixed_point",
             why="every product fits 62 bits",
-            run=lambda acc, out: requantize.fixed_point(acc, out, multiplier, left, register, shifts, add, last, *ends),
+            numbers=(multiplier, left, register, shifts, add, last, *ends),
+            rescale=rescale,
         )
     right = _spread([min(n.right, 127) for n in numbers], channels)
     firsts, add = _spread(first, channels), _spread([n.add for n in numbers], channels)
     return Requantizer(
         kernel="fixed_point_wide",
         why="products of up to 128 bits",
-        run=lambda acc, out: requantize.fixed_point_wide(
-            acc, out, multiplier, left, register, firsts, first_mode, add, right, last_mode, *ends
-        ),
+        numbers=(multiplier, left, register, firsts, first_mode, add, right, last_mode, *ends),
+        rescale=rescale,
     )
 
 
@@ -174,8 +186,6 @@ def _bounds(n: _Numbers, largest: int, register: int, first: int) -> tuple[int, 
 
 
 def _float(rescale: Rescale, channels: int, acc: Interval) -> Requantizer | None:
-    from intsim_kernels import requantize
-
     rule, zero = rescale.rule, rescale.zero_point
     assert rescale.multiplier is not None
     real = np.float64 if isinstance(rule, Float64Scale) else np.float32
@@ -200,17 +210,17 @@ def _float(rescale: Rescale, channels: int, acc: Interval) -> Requantizer | None
     return Requantizer(
         kernel="float_scale",
         why="the machine multiplies by a float scale",
-        run=lambda acc, out: requantize.float_scale(acc, out, *numbers, *ends),
+        numbers=(*numbers, *ends),
+        rescale=rescale,
     )
 
 
 def _thresholds(rescale: Rescale, channels: int) -> Requantizer:
-    from intsim_kernels import requantize
-
     assert rescale.thresholds is not None
     table = np.array(np.broadcast_to(rescale.thresholds, (channels, rescale.thresholds.shape[1])))
     return Requantizer(
         kernel="thresholds",
         why="the machine compares",
-        run=lambda acc, out: requantize.thresholds(acc, out, table, rescale.low),
+        numbers=(table, rescale.low),
+        rescale=rescale,
     )

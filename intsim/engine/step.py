@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from intsim.engine.rescale import Requantizer
+from intsim.engine.rescale import Requantizer, settle
 from intsim.ops import meaning
 
 Run = Callable[..., np.ndarray]  # inputs [n, ..., c] to the output's integers, n first, in any shape
@@ -30,7 +30,7 @@ def requantizing(requantizer: Requantizer, dtype: np.dtype) -> Callable[[np.ndar
 
     def run(acc: np.ndarray) -> np.ndarray:
         out = np.empty(acc.shape, direct)
-        requantizer.run(acc.astype(np.int32, copy=False) if requantizer.narrow else acc, out)
+        settle(requantizer, acc.astype(np.int32, copy=False) if requantizer.narrow else acc, out)
         return out.astype(dtype, copy=False)
 
     return run

@@ -1,13 +1,16 @@
 """Sums of products planned: plain kernels where no order matters, the machine's own order where it does."""
 
+from collections.abc import Callable
+
 import numpy as np
 from msgspec.structs import replace
 
-from intsim.engine.accumulator import NONE, WRAPS, Counts, Site, Sums, centred, finish, hull
+from intsim.engine.accumulator import NONE, WRAPS, Counts, Free, Site, Sums, centred, close, finish, hull
 from intsim.engine.codes import cast_takes
 from intsim.engine.counting import counting
-from intsim.engine.operands import INT32, free_products, within
-from intsim.engine.ordered import clamping, tree
+from intsim.engine.operands import INT32, AddProducts, free_products, within
+from intsim.engine.ordered import clamping, pairs, tree
+from intsim.engine.table import table_products
 from intsim.graph import Shape
 from intsim.ops.dot import accumulators, shape_of_dot
 from intsim.program import Dot
@@ -38,7 +41,7 @@ def plan_sums(dot: Dot, shape: Shape, x: Interval, count: bool) -> Sums:
         places=int(np.prod(shape_of_dot(dot, shape)[:-1])),
         register=(outer.bits, outer.overflow) if rule.bits is None else (rule.bits, rule.overflow),
     )
-    return _chosen(site)
+    return replace(_chosen(site), pairs=pairs(site))
 
 
 def _chosen(site: Site) -> Sums:
@@ -52,10 +55,10 @@ def _chosen(site: Site) -> Sums:
         return planned
     if dot.group == 1 and proven.any():
         return _divided(site, proven)
-    planned = counting(site) if site.count else clamping(site)
-    if planned is not None:
-        return planned
-    return tree(site)
+    planned = None
+    if dot.mac.multiplier is None:
+        planned = counting(site) if site.count else clamping(site)
+    return tree(site) if planned is None else planned
 
 
 def _reach(pairs: list[Pair]) -> int:
@@ -70,6 +73,18 @@ def _python(dot: Dot, why: str) -> Sums:
     return Sums(kernel="python", why=why, run=run, value=(-(1 << 200), 1 << 200))
 
 
+def _products(site: Site, dtype: type) -> tuple[str, AddProducts]:
+    """The fastest kernel that adds products, and what the zero points owe, in any order; int32 sums may wrap."""
+    if site.dot.mac.multiplier is not None:
+        return table_products(site.dot, site.shape, site.x, dtype)
+    return free_products(site.dot, site.shape, centred(site), dtype)
+
+
+def _known(site: Site, free: Free) -> Free | None:
+    """What `free` says, where the products are exact: a table's are for its own kernel only."""
+    return free if site.dot.mac.multiplier is None else None
+
+
 # ---- any order -------------------------------------------------------------------------------------------------
 
 
@@ -77,16 +92,23 @@ def _exact(site: Site) -> Sums:
     """Sums that no register can change."""
     value = hull(site.found.value)
     dtype = np.int32 if within(value, INT32) else np.int64  # partial sums may wrap: they come back
-    kernel, add = free_products(site.dot, site.shape, centred(site), dtype)
-    start = site.dot.bias.astype(dtype)
+    kernel, add = _products(site, dtype)
+    free = Free(start=site.dot.bias, dtype=dtype)
+    run = _running(site, free, add)
+    return Sums(kernel=kernel, why="no register can overflow", run=run, value=value, free=_known(site, free))
+
+
+def _running(site: Site, free: Free, add: AddProducts) -> Callable[[np.ndarray], tuple[np.ndarray, Counts]]:
+    start: np.ndarray = free.start.astype(free.dtype)
 
     def run(x: np.ndarray) -> tuple[np.ndarray, Counts]:
-        acc = np.empty((len(x) * site.places, len(start)), dtype)
+        acc: np.ndarray = np.empty((len(x) * site.places, len(start)), free.dtype)
         acc[:] = start
         add(x, acc)
+        close(free, acc)
         return acc, NONE
 
-    return Sums(kernel=kernel, why="no register can overflow", run=run, value=value)
+    return run
 
 
 def _wrapped(site: Site) -> Sums | None:
@@ -106,19 +128,12 @@ def _wrapped(site: Site) -> Sums | None:
     ending = finish(site, narrowest)
     if ending is None:
         return None
-    owed, dtype, close = ending
-    kernel, add = free_products(dot, site.shape, centred(site), dtype)
-    start = (dot.bias - owed).astype(dtype)  # from centred products to what the machine's register holds
-
-    def run(x: np.ndarray) -> tuple[np.ndarray, Counts]:
-        acc: np.ndarray = np.empty((len(x) * site.places, len(start)), dtype)
-        acc[:] = start
-        add(x, acc)
-        close(acc)
-        return acc, NONE
-
+    owed, ends = ending
+    free = replace(ends, start=dot.bias - owed)  # from centred products to what the machine's register holds
+    kernel, add = _products(site, free.dtype)
     why = "every level wraps, the outer ones no wider: wrapped once at the end"
-    return Sums(kernel=f"{kernel}, wrapped", why=why, run=run, value=hull(found.value))
+    run = _running(site, free, add)
+    return Sums(kernel=f"{kernel}, wrapped", why=why, run=run, value=hull(found.value), free=_known(site, free))
 
 
 # ---- some channels proven, some not ----------------------------------------------------------------------------

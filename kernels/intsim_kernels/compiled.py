@@ -18,8 +18,11 @@ DIGEST = hashlib.sha256(b"".join(f.read_bytes() for f in sorted(Path(__file__).p
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, compiled when it is first called, for the types that it is called with."""
+def kernel(function: Callable[..., Any], variant: str = "") -> Callable[..., Any]:
+    """The function, compiled when it is first called, for the types that it is called with.
+
+    `variant`: sets functions apart that stand at the same place in the same file.
+    """
     try:
         dispatcher = numba.njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # there is no place on this machine where a cache could be written
@@ -29,7 +32,7 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
         return dispatcher
     cache._cache_file = IndexDataCacheFile(
         cache_path=cache.cache_path,
-        filename_base=f"{cache._impl.filename_base}-{DIGEST[:12]}",
+        filename_base=f"{cache._impl.filename_base}{variant}-{DIGEST[:12]}",
         source_stamp=DIGEST,
     )
     return dispatcher

@@ -1,0 +1,89 @@
+"""A chunk of images run in a thread's arena: native parts by the kernels' loop, the others by arrays."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from msgspec import Struct
+
+from intsim.engine.arrays import step_by_arrays
+from intsim.engine.planning import Planned
+from intsim.engine.rooms import view
+from intsim.engine.schedule import Schedule
+
+ALIGNMENT = 64
+
+
+class Arena(Struct, frozen=True, kw_only=True, eq=False):
+    """Memory for one thread, with every tensor's integers in it as a view `[images, h, w, c]`."""
+
+    memory: np.ndarray
+    address: int
+    views: dict[str, np.ndarray]
+
+
+def new_arena(schedule: Schedule) -> Arena:
+    """An arena with the borders of its rooms filled in, once for all."""
+    raw = np.zeros(schedule.size + ALIGNMENT, np.uint8)
+    begin = -raw.ctypes.data % ALIGNMENT
+    memory = raw[begin : begin + schedule.size]
+    for room in schedule.rooms.values():
+        if not room.bare:
+            view(memory, room, schedule.images, border=True)[...] = room.fill
+    views = {name: view(memory, room, schedule.images) for name, room in schedule.rooms.items()}
+    return Arena(memory=memory, address=memory.ctypes.data, views=views)
+
+
+def run_in(
+    arena: Arena,
+    schedule: Schedule,
+    values: Mapping[str, np.ndarray],
+    kept: Mapping[str, np.ndarray],
+    part: slice,
+) -> None:
+    """The images of `part` through every part of the schedule, from `values` to `kept`, arrays over all images."""
+    n = part.stop - part.start
+    for name, array in values.items():
+        put(arena, schedule, name, array[part])
+        if name in kept:
+            kept[name][part] = array[part]
+    run_parts(arena, schedule, n, lambda name: _keep(arena, schedule, kept, name, part) if name in kept else None)
+
+
+def run_parts(arena: Arena, schedule: Schedule, n: int, made: Callable[[str], None] | None = None) -> None:
+    """The first n images of the arena through every part; `made(tensor)` is called when a tensor is there."""
+    from intsim_kernels.native import run
+
+    for one in schedule.parts:
+        if one.tables is None:
+            _by_arrays(one.steps[0], arena, schedule, n)
+        else:
+            run(one.tables.steps, one.tables.calls, arena.address, n)
+        if made is not None:
+            for step in one.steps:
+                made(step.step.outputs[0])
+
+
+def put(arena: Arena, schedule: Schedule, name: str, array: np.ndarray) -> None:
+    """Writes a tensor's integers `[n, ..., c]`."""
+    view, shift = arena.views[name], schedule.rooms[name].shift
+    array = array.reshape(-1, *view.shape[1:])
+    view[: len(array)] = array.astype(np.int64) + shift if shift else array
+
+
+def get(arena: Arena, schedule: Schedule, name: str, n: int) -> np.ndarray:
+    """A tensor's first n integers, as they lie in memory where they are not shifted there."""
+    view, shift = arena.views[name][:n], schedule.rooms[name].shift
+    return view.astype(np.int64) - shift if shift else view
+
+
+def _keep(arena: Arena, schedule: Schedule, kept: Mapping[str, np.ndarray], name: str, part: slice) -> None:
+    goal = kept[name][part]
+    goal[...] = get(arena, schedule, name, len(goal)).reshape(goal.shape)
+
+
+def _by_arrays(planned: Planned, arena: Arena, schedule: Schedule, n: int) -> None:
+    inputs = []
+    for name in planned.step.inputs:
+        tensor = schedule.tensors[name]
+        inputs.append(get(arena, schedule, name, n).astype(tensor.affine.type.dtype).reshape(n, *tensor.shape))
+    put(arena, schedule, planned.step.outputs[0], step_by_arrays(planned, inputs))

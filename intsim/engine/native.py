@@ -1,0 +1,126 @@
+"""Which steps have routines, and what they are called with."""
+
+from intsim.engine import depthwise, elements, pooling
+from intsim.engine.accumulator import Sums
+from intsim.engine.calls import Call, Native
+from intsim.engine.planning import Planned
+from intsim.engine.rooms import Room
+from intsim.engine.settling import in_vectors, settle_calls, settled
+from intsim.engine.wide import Form, block_of_sums, forms
+from intsim.program import Add, AveragePool, Clip, Convert, Dot, MaxPool, Offset, Pad, Program, Rearrange, Window
+from intsim.ranges import Interval
+
+
+def native(
+    program: Program, planned: Planned, rooms: dict[str, Room], known: dict[str, Interval]
+) -> tuple[Native, ...] | None:
+    """The step as routines on these rooms, or None where it has to run by arrays."""
+    step = planned.step
+    inputs, out = [rooms[name] for name in step.inputs], rooms[step.outputs[0]]
+    xs, y = [program.tensors[name] for name in step.inputs], program.tensors[step.outputs[0]]
+    match step.compute:
+        case Dot() if planned.sums is not None and depthwise.one_channel(
+            step.compute, planned.sums, padded(step.compute, known[step.inputs[0]])
+        ):
+            return _depthwise(step.compute, planned.sums, inputs[0], out)
+        case Dot():
+            lanes = rooms.get(lanes_of(step.name))
+            return _dot(step.compute, planned, inputs[0], lanes, out, known[step.inputs[0]])
+        case MaxPool():
+            return pooling.max_pool(step.compute, xs[0].shape, inputs[0], out)
+        case AveragePool() if covered(inputs[0], step.compute.window, step.compute.input_zero_point):
+            return pooling.average_pool(step.compute, xs[0].shape, known[step.inputs[0]], inputs[0], out)
+        case Add():
+            return elements.add(step.compute, xs, inputs, out)
+        case Clip():
+            return elements.clip(step.compute, xs[0], inputs[0], out)
+        case Convert():
+            return elements.convert(step.compute, xs, y, inputs, out)
+        case Offset():
+            return elements.offset(step.compute, xs[0], inputs[0], out)
+        case Rearrange():
+            return elements.rearrange(step.compute, xs[0], inputs[0], out)
+        case Pad():
+            return elements.pad(step.compute, xs[0], y, inputs[0], out)
+    return None
+
+
+def lanes_of(step: str) -> str:
+    """The name of the room for a copy of the step's input."""
+    return f"{step}:lanes"
+
+
+def covered(at: Room, window: Window, fill: int) -> bool:
+    """Whether the room's border is what the window needs."""
+    axes = len(window.kernel)
+    if axes > 2:
+        return False
+    top_left, bottom_right = ((0,) * (2 - axes) + pad for pad in (window.begin, window.end))
+    needs = (*top_left, *bottom_right)
+    return not any(needs) or (at.fill == fill + at.shift and all(n <= b for n, b in zip(needs, at.border, strict=True)))
+
+
+def _depthwise(dot: Dot, sums: Sums, at: Room, out: Room) -> tuple[Native, ...] | None:
+    """A sum of products with one input channel an output."""
+    if sums.free is None or at.dtype not in depthwise.TYPES or not covered(at, dot.window, dot.input_zero_point):
+        return None
+    found = depthwise.block_of_dot(dot, sums.free, at, out.item)
+    if found is None:
+        return None
+    requantizer = settled(dot.rescale, len(dot.weight), found.columns, sums.value)
+    if requantizer.numbers is None or (out.shift and in_vectors(requantizer, found.columns) is None):
+        return None
+    calls = settle_calls(requantizer, found.dtype, found.columns, found.source, found.used, out)
+    return (Native(calls=(*found.calls, *calls), rows=found.rows, block=found.block),)
+
+
+def _dot(dot: Dot, planned: Planned, at: Room, lanes: Room | None, out: Room, x: Interval) -> tuple[Native, ...] | None:
+    """A dense sum of products, from its input's room or, where that is not what the tiles want, from a copy's."""
+    from intsim_kernels.moves import copying
+
+    source = at if lanes is None else lanes
+    form = dense_form(dot, planned, x, source)
+    if form is None or planned.sums is None or not covered(source, dot.window, dot.input_zero_point):
+        return None
+    found = block_of_sums(dot, form, source, out.item)
+    if found is None:
+        return None
+    requantizer = settled(dot.rescale, len(dot.weight), found.columns, planned.sums.value)
+    if requantizer.numbers is None:
+        return None
+    calls = settle_calls(requantizer, found.dtype, found.columns, found.source, found.used, out)
+    native = Native(calls=(*found.calls, *calls), rows=found.rows, block=found.block)
+    if lanes is None:
+        return (native,)
+    copy = Call(routine=copying(at.dtype, lanes.dtype), words=copied(at, lanes))
+    return Native(calls=(copy,), rows=at.height), native
+
+
+def dense_form(dot: Dot, planned: Planned, x: Interval, at: Room) -> Form | None:
+    """The fastest form whose inputs lie in the room as they do."""
+    if planned.sums is None:
+        return None
+    found = forms(dot, planned.sums, padded(dot, x))
+    return next((form for form in found if (form.dtype, form.shift) == (at.dtype, at.shift)), None)
+
+
+def padded(dot: Dot, x: Interval) -> Interval:
+    """The inputs with their padding."""
+    if any(dot.window.begin + dot.window.end):
+        return min(x[0], dot.input_zero_point), max(x[1], dot.input_zero_point)
+    return x
+
+
+def copied(at: Room, goal: Room) -> tuple[int, ...]:
+    """The parameters of `moves.copy`: all integers of a room, row by row, to another room."""
+    return (
+        at.offset + at.origin,
+        at.size,
+        at.pitch,
+        goal.offset + goal.origin,
+        goal.size,
+        goal.pitch,
+        at.height,
+        at.width * at.channels,
+        goal.shift - at.shift,
+    )

@@ -1,0 +1,145 @@
+"""A Program scheduled for this CPU: rooms in the arena, routines for the steps that have them."""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from intsim.engine import native
+from intsim.engine.calls import SCRATCH, Native, Tables, tables
+from intsim.engine.planning import Plan, Planned
+from intsim.engine.rooms import Room, bordered, laid_out, room
+from intsim.engine.settling import in_vectors, settled
+from intsim.engine.wide import Form, forms
+from intsim.integers import IntType
+from intsim.program import AveragePool, Compute, Dot, MaxPool, Program, Tensor, Window
+from intsim.ranges import Interval, intervals
+
+ARENA = 1 << 20
+"""Bytes that the rooms of all images of a chunk may take: what stays in a core's own cache, roughly."""
+
+
+LEAST = -(1 << 15)
+"""What surrounds a tensor whose largest integers are looked for."""
+
+
+class Part(Struct, frozen=True, kw_only=True, eq=False):
+    """Some steps in a row: native ones as tables, or one that runs by arrays."""
+
+    steps: tuple[Planned, ...]
+    tables: Tables | None = None
+
+
+class Schedule(Struct, frozen=True, kw_only=True, eq=False):
+    """The parts in running order, the rooms by tensor, and how many images the arena of `size` bytes takes."""
+
+    parts: tuple[Part, ...]
+    rooms: dict[str, Room]
+    images: int
+    size: int
+    tensors: dict[str, Tensor]
+
+
+def schedule(program: Program, planned: Plan, *, single: bool = False) -> Schedule:
+    """The planned Program's schedule. `single`: every step is a part of its own, so that all tensors can be seen."""
+    known = intervals(program)
+    wanted = _rooms(program, planned, known)
+    each = sum(one.size for one in wanted.values())
+    images = max(1, min(256, ARENA // max(each, 1)))
+    rooms, size = laid_out(wanted, SCRATCH, images)
+    parts: list[Part] = []
+    run: list[tuple[Planned, tuple[Native, ...]]] = []
+    for one in planned.steps:
+        found = native.native(program, one, rooms, known)
+        if found is None:
+            parts += [*_tabled(run), Part(steps=(one,))]
+            run = []
+        else:
+            run.append((one, found))
+            if single:
+                parts += _tabled(run)
+                run = []
+    parts += _tabled(run)
+    return Schedule(parts=tuple(parts), rooms=rooms, images=images, size=size, tensors=program.tensors)
+
+
+def _tabled(run: list[tuple[Planned, tuple[Native, ...]]]) -> list[Part]:
+    if not run:
+        return []
+    found = tables([part for _, parts in run for part in parts])
+    return [Part(steps=tuple(step for step, _ in run), tables=found)]
+
+
+# ---- rooms -----------------------------------------------------------------------------------------------------
+
+
+def _rooms(program: Program, planned: Plan, known: dict[str, Interval]) -> dict[str, Room]:
+    """A room for every tensor, and one for every copy that a Dot wants of its input."""
+    best = {one.step.name: _best(one, known) for one in planned.steps}
+    makers = {one.step.outputs[0]: one for one in planned.steps}
+    rooms: dict[str, Room] = {}
+    for name, tensor in program.tensors.items():
+        readers = [step for step in program.steps if name in step.inputs]
+        forms = [best[step.name] for step in readers]
+        maker = makers.get(name)
+        one = _bare(tensor)
+        shifts = {None if f is None or f.dtype != "uint8" else f.shift for f in forms}
+        shift = shifts.pop() if len(shifts) == 1 else None
+        inside = name not in outputs(program) and (maker is None or _settles(maker, shift or 0))
+        if shift is not None and inside:
+            one = room(tensor.shape, "uint8", shift)
+        rooms[name] = _with_border([step.compute for step in readers], one)
+        for step, form in zip(readers, forms, strict=True):
+            if form is not None and (form.dtype, form.shift) != (one.dtype, one.shift):
+                copy = room(tensor.shape, form.dtype, form.shift)
+                rooms[native.lanes_of(step.name)] = _with_border([step.compute], copy)
+    return rooms
+
+
+def outputs(program: Program) -> set[str]:
+    """The tensors that leave the Program."""
+    return {door.tensor for door in program.outputs.values()}
+
+
+def _best(planned: Planned, known: dict[str, Interval]) -> Form | None:
+    """The form of operands in which a Dot is fastest."""
+    dot = planned.step.compute
+    if not isinstance(dot, Dot) or planned.sums is None:
+        return None
+    return next(iter(forms(dot, planned.sums, native.padded(dot, known[planned.step.inputs[0]]))), None)
+
+
+def _settles(planned: Planned, shift: int) -> bool:
+    """Whether a step can write bytes with a shift: a sum of products whose requantization is done in vectors."""
+    from intsim_kernels.cpu import LANES
+
+    dot = planned.step.compute
+    if not isinstance(dot, Dot) or planned.sums is None:
+        return False
+    columns = -(-len(dot.weight) // LANES) * LANES
+    requantizer = settled(dot.rescale, len(dot.weight), columns, planned.sums.value)
+    return requantizer.numbers is not None and (shift == 0 or in_vectors(requantizer, columns) is not None)
+
+
+def _bare(tensor: Tensor) -> Room:
+    type_: IntType = tensor.affine.type
+    narrow = type_.low >= -(1 << 15) and type_.high < 1 << 15
+    return room(tensor.shape, "int16" if narrow else "int32" if type_.signed and type_.bits <= 32 else "int64")
+
+
+def _with_border(readers: Iterable[Compute], bare: Room) -> Room:
+    """The room with the border that the windows over it need, where all agree on what stands in it."""
+    asked = [need for compute in readers if (need := _padding(compute)) is not None]
+    fills = {fill for _, fill in asked}
+    if len(fills) != 1:
+        return bare
+    return bordered(bare, [window for window, _ in asked], fills.pop())
+
+
+def _padding(compute: Compute) -> tuple[Window, int] | None:
+    """The window that needs a border, and the integer that stands there."""
+    if not isinstance(compute, Dot | AveragePool | MaxPool) or len(compute.window.kernel) > 2:
+        return None
+    window = compute.window
+    if not any(window.begin + window.end):
+        return None
+    return window, LEAST if isinstance(compute, MaxPool) else compute.input_zero_point
