@@ -14,6 +14,11 @@ def enter(program: Program, x: np.ndarray | Mapping[str, np.ndarray]) -> dict[st
 
     Raises IntsimError where shape, type or range do not fit, or inputs are missing or of different lengths.
     """
+    return {name: entered(program.inputs[name], array) for name, array in admitted(program, x).items()}
+
+
+def admitted(program: Program, x: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Each input as it is, `[n, c, ...]`, if it fits its door; raises IntsimError as `enter`."""
     arrays = x if isinstance(x, Mapping) else dict.fromkeys(program.inputs, x)
     if not isinstance(x, Mapping) and len(program.inputs) != 1:
         raise IntsimError(
@@ -25,15 +30,26 @@ def enter(program: Program, x: np.ndarray | Mapping[str, np.ndarray]) -> dict[st
             raise unknown("input", name, program.inputs)
     if missing := [name for name in program.inputs if name not in arrays]:
         raise IntsimError("is not given", where=f"input {missing[0]}")
-    entered = {name: inside(_integers(name, door, arrays[name])) for name, door in program.inputs.items()}
-    lengths = {name: len(array) for name, array in entered.items()}
+    found = {name: _fitting(name, door, np.asarray(arrays[name])) for name, door in program.inputs.items()}
+    lengths = {name: len(array) for name, array in found.items()}
     if len(set(lengths.values())) > 1:
         raise IntsimError(f"the inputs have different lengths: {lengths}")
-    return entered
+    return found
 
 
-def _integers(name: str, door: Door, x: np.ndarray) -> np.ndarray:
-    x, where = np.asarray(x), f"input {name}"
+def entered(door: Door, x: np.ndarray) -> np.ndarray:
+    """An admitted input's integers `[n, h, w, c]`."""
+    if x.dtype == np.uint8 and door.table is not None:
+        if door.table.shape[1] == 1:
+            return inside(door.table[:, 0].take(x))
+        return inside(door.table[x, np.arange(door.table.shape[1]).reshape(1, -1, *(1,) * (x.ndim - 2))])
+    if door.pixels is None and door.table is None and x.dtype.kind in "iu":
+        return inside(x.astype(door.affine.type.dtype))
+    return inside(quantized(x if door.pixels is None else door.pixels.enter(x), door.affine))
+
+
+def _fitting(name: str, door: Door, x: np.ndarray) -> np.ndarray:
+    where = f"input {name}"
     if x.shape[1:] != door.shape or x.ndim != len(door.shape) + 1:
         raise IntsimError(
             f"has shape {x.shape}",
@@ -41,25 +57,18 @@ def _integers(name: str, door: Door, x: np.ndarray) -> np.ndarray:
             mend=f"the network takes (n, {', '.join(map(str, door.shape))})",
         )
     if x.dtype == np.uint8 and door.table is not None:
-        if door.table.shape[1] == 1:
-            return door.table[:, 0].take(x)
-        return door.table[x, np.arange(door.table.shape[1]).reshape(1, -1, *(1,) * (x.ndim - 2))]
+        return x
     if door.pixels is None and door.table is None and x.dtype.kind in "iu":
-        return _as_they_are(where, door, x)
+        type_ = door.affine.type
+        if x.size and not (type_.low <= int(x.min()) and int(x.max()) <= type_.high):
+            raise IntsimError(f"holds {x.min()} to {x.max()}, outside {type_}", where=where)
+        return x
     if x.dtype.kind != "f":
         raise IntsimError(f"holds {x.dtype}", where=where, mend="give uint8 pixels, or float32 in the input range")
     if not np.isfinite(x).all():
         bad = int(np.argmin(np.isfinite(x.reshape(len(x), -1)).all(1)))
         raise IntsimError(f"holds NaN or infinity, first in sample {bad}", where=where)
-    return quantized(x if door.pixels is None else door.pixels.enter(x), door.affine)
-
-
-def _as_they_are(where: str, door: Door, x: np.ndarray) -> np.ndarray:
-    """The integers of a door inside a network, where no image enters."""
-    type_ = door.affine.type
-    if x.size and not (type_.low <= int(x.min()) and int(x.max()) <= type_.high):
-        raise IntsimError(f"holds {x.min()} to {x.max()}, outside {type_}", where=where)
-    return x.astype(type_.dtype)
+    return x
 
 
 def dequantize_outputs(program: Program, integers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

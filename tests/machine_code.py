@@ -42,4 +42,5 @@ def of(routine: Any) -> list[list[str]]:
 
 if __name__ == "__main__":
     kinds = [kind for kind in ("pairs", "saturating quads", cpu.BYTES) if kind]
-    sys.stdout.write(json.dumps({f"{kind} {width}": of(wide.dot_routine(kind, width)) for kind in kinds for width in wide.ROWS}))
+    routines = {f"{kind} {width}": wide.dot_routine(kind, width) for kind in kinds for width in wide.ROWS}
+    sys.stdout.write(json.dumps({name: of(routine) for name, routine in routines.items()}))

@@ -23,6 +23,7 @@ from intsim.bench import (
     contest,
     memory,
     met,
+    narrow,
     networks,
     overall,
     results_name,
@@ -160,6 +161,19 @@ def test_tables_and_16_bit_operands_equal_the_oracle_and_the_loop_equals_ours() 
         assert against_oracle(work, run(work.program, work.x).integers["y"])
     found = contest(table(size=SIZE), {name: PEERS[name] for name in (WIDE, "plain numba loop")}, rounds=1)
     assert [(row.peer, row.equal) for row in found.rows] == [(WIDE, None), ("plain numba loop", True)]
+
+
+def test_a_narrow_network_says_for_every_layer_what_decides_its_speed() -> None:
+    work = narrow.network("lenet5", 12, attack=True, batch=2)
+    clean = narrow.network("lenet5", 12, attack=False, batch=2)
+    assert (work.x != clean.x).any(), "the attack does nothing"
+    assert work.wide is not None
+    narrowed, wide = (run(program, work.x).logits for program in (work.program, work.wide))
+    assert any((narrowed[name] != wide[name]).any() for name in wide), "nothing saturates"
+    lines = narrow.decides(work)
+    dots = [step.name for step in work.program.steps if isinstance(step.compute, Dot)]
+    assert len(lines) == len(dots) == 5
+    assert all(f": {name}: " in line and "% of its sums clamp" in line for name, line in zip(dots, lines, strict=True))
 
 
 # ---- contests --------------------------------------------------------------------------------------------------

@@ -524,7 +524,7 @@ def test_bench_gives_ratios_with_equal_bits_and_names_the_machine(capsys: Captur
     said = ["--model", "mlp", "--rounds", "2", "--json", "-"]
     found = json.loads(succeeded(capsys, "bench", *said))
     assert found["machine"]["cpu"]
-    assert {row["peer"] for row in found["rows"]} == {"onnxruntime u8s8", "onnxruntime float32"}
+    assert {"onnxruntime u8s8", "onnxruntime float32"} <= {row["peer"] for row in found["rows"]}
     for row in found["rows"]:
         assert {"work", "threads", "ours", "peer", "ratio", "goal"} <= set(row)
         assert row["low"] <= row["ratio"] <= row["high"]

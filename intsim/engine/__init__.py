@@ -1,22 +1,24 @@
 """A Program run fast: the same integers as the oracle's, in chunks of images, on several threads."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import numpy as np
 
-from intsim.doors import dequantize_outputs, enter, wanted
+from intsim.doors import admitted, dequantize_outputs, entered, wanted
 from intsim.engine.arena import run_in
 from intsim.engine.arrays import Counted, run_by_arrays
 from intsim.engine.ready import borrowed, planned, scheduled
+from intsim.engine.threads import in_threads, processors
 from intsim.errors import IntsimError
 from intsim.ops.dot import adds_per_output
 from intsim.program import Dot, Overflows, Program, Result, outside
 
 Arrays = dict[str, np.ndarray]
+
+MACS_PER_THREAD = 20_000_000
+"""Multiplications below which another thread costs more than it brings."""
 
 
 def run(
@@ -40,20 +42,27 @@ def run(
     if threads is not None and threads < 1:
         raise IntsimError(f"{threads} threads", where="threads", mend="give 1 or more")
     keep = wanted(program, trace)
-    values = {name: np.require(array, requirements="W") for name, array in enter(program, x).items()}
+    values = admitted(program, x)
     total = len(next(iter(values.values())))
     kept = _space(program, {*keep, *(door.tensor for door in program.outputs.values())}, total)
-    counts: Counted = {step.name: np.zeros(3, np.int64) for step in program.steps if isinstance(step.compute, Dot)}
     by_arrays = count or any(name.endswith(":accumulator") for name in keep)
+    counts: Counted = {step.name: np.zeros(3, np.int64) for step in program.steps if isinstance(step.compute, Dot)}
+    images = 0
+
+    def done(some: int, seen: Counted) -> None:
+        nonlocal images
+        images += some
+        for name, found in seen.items():
+            counts[name] += found
+        if progress is not None:
+            progress(images, total)
+
     with _announced(on_compile):
-        work = _by_arrays(program, count) if by_arrays else _in_arenas(program, bool(keep))
-        done = 0
-        for images, seen in _chunks(*work, values, kept, total, threads or _processors()):
-            done += images
-            for name, found in seen.items():
-                counts[name] += found
-            if progress is not None:
-                progress(done, total)
+        work, most, macs = _by_arrays(program, count) if by_arrays else _in_arenas(program, bool(keep))
+        threads = min(threads or processors(), 1 + total * macs // MACS_PER_THREAD)
+        size = max(1, min(most, -(-total // threads)))
+        parts = [slice(begin, min(begin + size, total)) for begin in range(0, total, size)]
+        in_threads(partial(_part, program, work, values, kept), parts, threads, done)
     arrays = {name: np.ascontiguousarray(outside(array)) for name, array in kept.items()}
     integers = {name: arrays[door.tensor] for name, door in program.outputs.items()}
     return Result(
@@ -75,12 +84,12 @@ def describe(program: Program, *, count: bool = False) -> tuple[tuple[str, str, 
 Work = Callable[[Arrays, Arrays, slice], Counted]
 
 
-def _by_arrays(program: Program, count: bool) -> tuple[Work, int]:
+def _by_arrays(program: Program, count: bool) -> tuple[Work, int, int]:
     plan = planned(program, count=count)
-    return partial(run_by_arrays, plan), plan.chunk
+    return partial(run_by_arrays, plan), plan.chunk, plan.macs
 
 
-def _in_arenas(program: Program, traced: bool) -> tuple[Work, int]:
+def _in_arenas(program: Program, traced: bool) -> tuple[Work, int, int]:
     ready = scheduled(program, single=traced)
 
     def work(values: Arrays, kept: Arrays, part: slice) -> Counted:
@@ -88,28 +97,13 @@ def _in_arenas(program: Program, traced: bool) -> tuple[Work, int]:
             run_in(arena, ready.schedule, values, kept, part)
         return {}
 
-    return work, ready.schedule.images
+    return work, ready.schedule.images, ready.schedule.macs
 
 
-def _chunks(
-    work: Work, most: int, values: Arrays, kept: Arrays, total: int, threads: int
-) -> Iterator[tuple[int, Counted]]:
-    """Runs everything, each chunk writing its own images of `kept`; yields its images and counts when it is done."""
-    threads = min(threads, total)
-    size = max(1, min(most, -(-total // max(threads, 1))))
-    parts = [slice(begin, min(begin + size, total)) for begin in range(0, total, size)]
-    if threads <= 1:
-        for part in parts:
-            yield part.stop - part.start, work(values, kept, part)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        jobs = {pool.submit(work, values, kept, part): part for part in parts}
-        try:
-            for job in as_completed(jobs):
-                yield jobs[job].stop - jobs[job].start, job.result()
-        finally:
-            for job in jobs:
-                job.cancel()
+def _part(program: Program, work: Work, values: Arrays, kept: Arrays, part: slice) -> Counted:
+    """The images of `part` from the doors on."""
+    doors = program.inputs
+    return work({doors[name].tensor: entered(doors[name], array[part]) for name, array in values.items()}, kept, part)
 
 
 def _space(program: Program, names: set[str], total: int) -> Arrays:
@@ -136,10 +130,6 @@ def _overflows(program: Program, counts: Counted, total: int) -> dict[str, Overf
                 persistent=persistent,
             )
     return found
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _announced(say: Callable[[str], None] | None) -> AbstractContextManager[None]:

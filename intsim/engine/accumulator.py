@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from intsim.engine.codes import overflow_code
 from intsim.engine.operands import INT32, within
@@ -103,3 +104,15 @@ def close(free: Free, acc: np.ndarray) -> None:
         if added is not None:
             acc += added
         hold(acc.reshape(-1), bits, overflow_code(overflow))
+
+
+def shortened(free: Free) -> Free:
+    """The same sums with fewer ends: where all wrap, and the last is no wider than the others, only the last counts."""
+    whole = 8 * np.dtype(free.dtype).itemsize
+    bits = [min(bits or whole, whole) for bits, _, _ in free.ends]
+    wrap = all(not bits or overflow in WRAPS for bits, overflow, _ in free.ends)
+    if not bits or not wrap or min(bits) < bits[-1]:
+        return free
+    start = free.start + sum(added.astype(np.int64) for _, _, added in free.ends if added is not None)
+    last = ((bits[-1], Overflow.WRAP, None),) if bits[-1] < whole else ()
+    return replace(free, start=start, ends=last)

@@ -40,12 +40,12 @@ def run_in(
     kept: Mapping[str, np.ndarray],
     part: slice,
 ) -> None:
-    """The images of `part` through every part of the schedule, from `values` to `kept`, arrays over all images."""
+    """The images of `part` through the schedule, from their integers to `kept`, arrays over all images."""
     n = part.stop - part.start
     for name, array in values.items():
-        put(arena, schedule, name, array[part])
+        put(arena, schedule, name, array)
         if name in kept:
-            kept[name][part] = array[part]
+            kept[name][part] = array
     run_parts(arena, schedule, n, lambda name: _keep(arena, schedule, kept, name, part) if name in kept else None)
 
 

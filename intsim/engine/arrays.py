@@ -12,8 +12,11 @@ Counted = dict[str, np.ndarray]  # by step: outputs with events, events, persist
 def run_by_arrays(
     planned: Plan, values: Mapping[str, np.ndarray], kept: Mapping[str, np.ndarray], part: slice
 ) -> Counted:
-    """The images of `part` through every step; tensors are let go of after their last use."""
-    live = {name: array[part] for name, array in values.items()}
+    """The images of `part` through every step, from their integers to the arrays over all images.
+
+    Tensors are let go of after their last use.
+    """
+    live = dict(values)
     for name in kept.keys() & live.keys():
         kept[name][part] = live[name]
     counts: Counted = {}

@@ -26,7 +26,7 @@ class Native(Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Tables(Struct, frozen=True, kw_only=True, eq=False):
-    """Native parts as `intsim_kernels.native.run` takes them; `kept`: arrays and routines whose addresses stand there."""
+    """Native parts as `intsim_kernels.native.run` takes them; `kept`: arrays and routines whose addresses they hold."""
 
     steps: np.ndarray
     calls: np.ndarray

@@ -13,6 +13,9 @@ from intsim.ranges import Interval
 TYPES = ("int16", "uint8")
 """Of the rooms that can be read."""
 
+STRIPS = ((3, 3),)
+"""Windows for which there is a kernel that shares taps between neighbouring places."""
+
 CACHED = 1 << 15
 """Bytes of sums at a time: what stays in the nearest cache until they are requantized."""
 
@@ -40,26 +43,29 @@ def block_of_taps(w: np.ndarray, window: Window, free: Free, at: Room, settled: 
     """
     from intsim_kernels import wide
     from intsim_kernels.cpu import LANES
-    from intsim_kernels.depthwise import ROWS, depthwise_routine
+    from intsim_kernels.depthwise import ROWS, depthwise_routine, pairing
 
     outputs, found = len(w), windows(at, window)
+    across = at.width + window.begin[-1] + window.end[-1] - window.kernel[-1] + 1  # where places are neighbours
     repeat = outputs // at.channels
     chunks, valid = _chunks(at.channels, repeat, 2 * LANES)
     columns = -(-(int(chunks[-1, 1]) + 2 * LANES) // LANES) * LANES
-    weights, taps = _paired(w, found.taps.ravel())
+    pairs = pairing(*found.taps.shape)
+    weights, taps = _paired(w, pairs), found.taps.ravel()[[tap for pair in pairs for tap in pair[:2]]]
     packed = np.stack([_interleaved(weights[c : c + n]) for (_, c), n in zip(chunks, valid, strict=True)])
     start = np.stack([_interleaved(free.start[c : c + n, None]) for (_, c), n in zip(chunks, valid, strict=True)])
     per_row = columns * (4 + settled) + 8
     most = fitting(per_row, once=wide.SPARE_ROWS * per_row + 256)
     if most < 1:
         return None
-    block = min(most, max(ROWS, CACHED // per_row))
+    kernel, repeat = (1, 1, *window.kernel)[-2:], min(repeat, 2 * LANES)
+    shared = kernel in STRIPS and (window.strides[-1], window.dilations[-1]) == (1, 1) and across >= ROWS
+    block = _rows(most, CACHED // per_row, across if shared else ROWS, ROWS)
     addresses = -(-block * columns * 4 // 64) * 64
     used = -(-(addresses + (block + wide.SPARE_ROWS) * 8) // 64) * 64
     words = (
-        addresses,
         taps,
-        len(taps) // 2,
+        len(pairs),
         chunks * [at.item, 4],
         len(chunks),
         packed.astype(np.int16),
@@ -67,12 +73,23 @@ def block_of_taps(w: np.ndarray, window: Window, free: Free, at: Room, settled: 
         0,
         columns * 4,
     )
-    calls = (
-        Call(routine=wide.rows_of, words=(at.offset, at.size, found.base, len(found.base), addresses)),
-        Call(routine=depthwise_routine(at.dtype, min(repeat, 2 * LANES), len(taps) // 2), words=words),
-        *ends(free, columns, 0),
+    place = (at.offset, at.size, found.base, len(found.base))
+    if shared:
+        routine = depthwise_routine(at.dtype, repeat, kernel)
+        calls = [Call(routine=routine, words=(*words, *place, across, at.channels * at.item))]
+    else:
+        rows = Call(routine=wide.rows_of, words=(*place, addresses))
+        calls = [rows, Call(routine=depthwise_routine(at.dtype, repeat, None), words=(*words, addresses))]
+    calls += ends(free, columns, 0)
+    return Block(
+        calls=tuple(calls), dtype="int32", source=0, columns=columns, rows=len(found.base), block=block, used=used
     )
-    return Block(calls=calls, dtype="int32", source=0, columns=columns, rows=len(found.base), block=block, used=used)
+
+
+def _rows(most: int, wanted: int, across: int, tile: int) -> int:
+    """Rows of a block: about as many as are wanted; whole rows of the image, or else whole tiles, where they fit."""
+    whole = max(across, wanted // across * across)
+    return whole if whole <= min(most, 4 * wanted) else max(1, min(most, wanted // tile * tile))
 
 
 def _chunks(channels: int, repeat: int, lanes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -86,11 +103,14 @@ def _chunks(channels: int, repeat: int, lanes: int) -> tuple[np.ndarray, np.ndar
     return np.stack([first, first * repeat + column], 1), np.minimum(lanes, repeat - column)
 
 
-def _paired(w: np.ndarray, taps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An even number of taps: the last one twice, with the weight 0."""
-    if len(taps) % 2 == 0:
-        return w, taps
-    return np.pad(w, ((0, 0), (0, 1))), np.append(taps, taps[-1])
+def _paired(w: np.ndarray, pairs: list[tuple[int, int, int]]) -> np.ndarray:
+    """Weights `[outputs, taps]` two by two, `[outputs, pairs * 2]`."""
+    found = np.zeros((len(w), len(pairs), 2), np.int64)
+    for k, (first, second, count) in enumerate(pairs):
+        found[:, k, 1] = w[:, second]
+        if count == 2:
+            found[:, k, 0] = w[:, first]
+    return found.reshape(len(w), -1)
 
 
 def _interleaved(values: np.ndarray) -> np.ndarray:

@@ -192,7 +192,7 @@ def _summed(
     calls = [first, settle_call(requantizer, sums, (0, found.length, goal, advance), out)]
     if not out.bare:
         n = found.length
-        place = (done, n, n, out.offset, out.size, found.base[2], found.count, 1)
+        place = (done, n * out.item, n, out.offset, out.size, found.base[2], found.count, 1)
         calls.append(Call(routine=placing(out.dtype, out.dtype), words=place))
     return (Native(calls=tuple(calls), rows=found.count, block=block),)
 

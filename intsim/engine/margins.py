@@ -10,6 +10,7 @@ from intsim.engine.packing import Walk, pack_columns
 from intsim.ranges import Interval
 
 _WRAP = 1 << 32
+_ENOUGH = 0.55
 
 
 class Watch(Struct, frozen=True, kw_only=True, eq=False):
@@ -34,12 +35,14 @@ def watch(
     *,
     zero: int = 0,
     classes: int = 1,
+    worth: float = 0.3,
 ) -> Watch:
     """The check of sums of `(operand - zero) * weight` in a register `limits` that starts from `start`.
 
     `weight` `[outputs, k]` in the machine's order, `x`: bounds of the operands as held, padding included. The lanes
     start from start - zero * sum of the weights, so that they end with what is meant. Each narrower class halves the
-    bounds of operand - zero. ValueError where `start` is outside the limits: it passes the register first.
+    bounds of operand - zero. A room of less than `worth` of the register is not worth a try: it becomes -1.
+    ValueError where `start` is outside the limits: it passes the register first.
     """
     low, high = limits
     if (start < low).any() or (start > high).any():
@@ -57,14 +60,37 @@ def watch(
         least, most, wide = _ends(blocks, bounds, start, low, high)
         free = np.where(wide, -1, most - least)
         each = _panels(free, columns, _WRAP).min((0, 2))
-        middle = least + (free - np.repeat(each, columns)[: len(w)]) // 2
-        held = np.stack([pack_columns(row, columns, np.int64) for row in -middle - lane])
+        begin = _placed(least, free, np.repeat(each, columns)[: len(w)])
+        held = np.stack([pack_columns(row, columns, np.int64) for row in -begin - lane])
         off.append(_wrapped(held).reshape(len(blocks), -1, columns).transpose(1, 0, 2))
-        room.append(each)
+        room.append(np.where(each < worth * (high - low), -1, each))
         extremes.append((bounds[0] + zero, bounds[1] + zero))
     return Watch(
         extremes=np.array(extremes, np.int64), off=np.ascontiguousarray(np.stack(off)), room=np.array(room, np.int64)
     )
+
+
+# Products of a block, and how long wide sums checked at their ends take, wide sums being 1.
+LENGTHS = {64: 1.09, 32: 1.15, 16: 1.25, 8: 1.45}
+AGAIN = 3.6
+"""How long sums take that saturate after every product; 1.5 in lanes of 16 bits."""
+
+
+def expected(size: int, flagged: float, again: float = AGAIN) -> float:
+    """How long checked sums take in blocks of `size` products, where so many of the rows are done again."""
+    return LENGTHS[size] + flagged * again
+
+
+def first_guess(rooms: dict[int, Watch], limits: Interval) -> int | None:
+    """Which length of blocks, before anything is seen: the longest that leaves most of the register as room, or 16.
+
+    None: no length leaves any class of rows any room.
+    """
+    usable = [size for size in LENGTHS if (rooms[size].room >= 0).any()]
+    enough = [size for size in usable if np.median(rooms[size].room[-1]) >= _ENOUGH * (limits[1] - limits[0])]
+    if enough:
+        return enough[0]
+    return None if not usable else 16 if 16 in usable else usable[-1]
 
 
 def _ends(
@@ -88,6 +114,13 @@ def _ends(
     # An end is also the next block's start. The first block's start is known.
     up, down = (np.maximum(np.stack(side), np.stack([*side[1:], 0 * side[0]])) for side in (up, down))
     return low + down, high - up, np.stack(wide)
+
+
+def _placed(least: np.ndarray, free: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """Where a room begins at the end of each block `[b, o]`: as much as it may where it does at the tightest one."""
+    tightest, outputs = free.argmin(0), np.arange(free.shape[1])
+    target = least[tightest, outputs] + (free[tightest, outputs] - room) // 2
+    return np.minimum(np.maximum(target, least), least + free - room)
 
 
 def _panels(values: np.ndarray, columns: int, fill: int) -> np.ndarray:

@@ -3,7 +3,20 @@
 import numpy as np
 from msgspec.structs import replace
 
-from intsim.engine.accumulator import CLAMPS, NONE, WRAPS, Counts, Free, Site, Sums, centred, close, finish, hull
+from intsim.engine.accumulator import (
+    CLAMPS,
+    NONE,
+    WRAPS,
+    Counts,
+    Free,
+    Site,
+    Sums,
+    centred,
+    close,
+    finish,
+    hull,
+    shortened,
+)
 from intsim.engine.codes import cast_code, overflow_code
 from intsim.engine.operands import INT16, INT32, AddProducts, centred_weights, grouped, paired, within
 from intsim.integers import Overflow
@@ -60,7 +73,7 @@ def pairs(site: Site) -> Free | None:
     if ending is None or ending[1].dtype is not np.int32 or (found.owed[0] != found.owed[1]).any():
         return None
     start = found.owed[0].astype(np.int64) if dot.bias_rule.when == "init" else np.zeros_like(dot.bias)
-    return replace(ending[1], start=start)
+    return shortened(replace(ending[1], start=start))
 
 
 def _clamped(site: Site, w: np.ndarray, tile: int, inner: Interval, outer: Interval) -> tuple[str, AddProducts]:

@@ -1,5 +1,7 @@
 """Weights packed for the micro-kernels, and how these walk over a row's operands."""
 
+from itertools import pairwise
+
 import numpy as np
 from msgspec import Struct
 
@@ -7,7 +9,7 @@ from msgspec import Struct
 class Walk(Struct, frozen=True, kw_only=True, eq=False):
     """A row's operands in the order in which a kernel takes them; `ordered_tile` says what the tables mean.
 
-    `pieces` int64 `[p, 2]`: offset in bytes from the row's start, and groups of 4 bytes. `blocks` int64 `[b]`: pieces of
+    `pieces` int64 `[p, 2]`: offset in bytes from the row's start, and groups. `blocks` int64 `[b]`: pieces of
     each. `index` `[groups, operands in a group]`: which product k of the machine's order each place of a group is, -1
     where there is none.
     """
@@ -22,17 +24,18 @@ class Walk(Struct, frozen=True, kw_only=True, eq=False):
         return np.add.reduceat(self.pieces[:, 1], np.cumsum(self.blocks) - self.blocks)
 
 
-def tiles(offsets: np.ndarray, length: int, size: int, per_group: int = 2) -> Walk:
+def tiles(offsets: np.ndarray, length: int, size: int, per_group: int = 2, item: int = 2) -> Walk:
     """The walk over segments of `length` operands, `offsets` in bytes, in blocks of exactly `size` products.
 
-    A segment that ends inside a group, and a block that ends inside one, leave the rest of the group empty.
+    `per_group`: operands of a group; `item`: bytes of an operand. A segment that ends inside a group, and a block that
+    ends inside one, leave the rest of the group empty.
     """
     total = len(offsets) * length
     cuts = sorted({*range(0, total, length), *range(0, total, size), total})
-    return _walk(offsets, length, cuts, [k for k in cuts if k % size == 0 or k == total], per_group)
+    return _walk(offsets, length, cuts, [k for k in cuts if k % size == 0 or k == total], per_group, item)
 
 
-def checks(offsets: np.ndarray, length: int, size: int, per_group: int = 2) -> Walk:
+def checks(offsets: np.ndarray, length: int, size: int, per_group: int = 2, item: int = 2) -> Walk:
     """The same in blocks of about `size` products that end where groups end: what cuts nothing in two."""
     whole = -(-length // per_group)
     parts = max(1, round(length / size))
@@ -43,20 +46,19 @@ def checks(offsets: np.ndarray, length: int, size: int, per_group: int = 2) -> W
         if k - last > size - (per_group * whole // parts) // 2 or k == cuts[-1]:
             ends.append(k)
             last = k
-    return _walk(offsets, length, cuts, ends, per_group)
+    return _walk(offsets, length, cuts, ends, per_group, item)
 
 
-def straight(offsets: np.ndarray, length: int, per_group: int = 2) -> Walk:
+def straight(offsets: np.ndarray, length: int, per_group: int = 2, item: int = 2) -> Walk:
     """The same in one block: where nothing happens but at the end."""
-    return tiles(offsets, length, len(offsets) * length, per_group)
+    return tiles(offsets, length, len(offsets) * length, per_group, item)
 
 
-def _walk(offsets: np.ndarray, length: int, cuts: list[int], ends: list[int], per_group: int) -> Walk:
-    size = 4 // per_group
+def _walk(offsets: np.ndarray, length: int, cuts: list[int], ends: list[int], per_group: int, item: int) -> Walk:
     pieces, index = [], []
-    for begin, end in zip(cuts, cuts[1:], strict=False):
+    for begin, end in pairwise(cuts):
         groups = -(-(end - begin) // per_group)
-        pieces.append((int(offsets[begin // length]) + begin % length * size, groups))
+        pieces.append((int(offsets[begin // length]) + begin % length * item, groups))
         k = np.full(groups * per_group, -1)
         k[: end - begin] = np.arange(begin, end)
         index.append(k.reshape(groups, per_group))
@@ -100,8 +102,15 @@ def pack_single(weight: np.ndarray, walk: Walk, columns: int, bits: int) -> np.n
     return single
 
 
+def pack_steps(weight: np.ndarray, walk: Walk, columns: int) -> np.ndarray:
+    """All the pairs of a group: int16 `[panels][group][pair][column][2]`."""
+    flat = pack_pairs(weight, walk, columns)
+    pairs = flat.reshape(*flat.shape[:3], -1, 2)
+    return np.ascontiguousarray(pairs.transpose(0, 1, 3, 2, 4))
+
+
 def pack_columns(values: np.ndarray, columns: int, dtype: type) -> np.ndarray:
     """`[panels * columns]`: what stands once for each output, filled up with zeros."""
-    packed = np.zeros(-(-len(values) // columns) * columns, dtype)
+    packed: np.ndarray = np.zeros(-(-len(values) // columns) * columns, dtype)
     packed[: len(values)] = values
     return packed

@@ -34,10 +34,11 @@ class Planned(Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Plan(Struct, frozen=True, kw_only=True, eq=False):
-    """The steps in running order, and how many images go through them together."""
+    """The steps in running order, how many images go through them together, and the multiplications of one."""
 
     steps: tuple[Planned, ...]
     chunk: int
+    macs: int
 
 
 def plan(program: Program, *, count: bool = False) -> Plan:
@@ -50,7 +51,14 @@ def plan(program: Program, *, count: bool = False) -> Plan:
         done = tuple(name for name in {*step.inputs, *step.outputs} if name not in later)
         steps.append(_planned(program, step, shapes, known, count, done))
     largest = max(map(_bytes, program.steps, [shapes] * len(program.steps)), default=1)
-    return Plan(steps=tuple(steps), chunk=max(1, min(4096, CHUNK_BYTES // max(1, largest))))
+    chunk = max(1, min(4096, CHUNK_BYTES // max(1, largest)))
+    return Plan(steps=tuple(steps), chunk=chunk, macs=sum(_macs(step, shapes) for step in program.steps))
+
+
+def _macs(step: Step, shapes: dict[str, tuple[int, ...]]) -> int:
+    if not isinstance(step.compute, Dot):
+        return 0
+    return prod(shapes[step.outputs[0]]) * prod(step.compute.weight.shape[1:])
 
 
 def _bytes(step: Step, shapes: dict[str, tuple[int, ...]]) -> int:

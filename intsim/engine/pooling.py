@@ -31,7 +31,7 @@ def max_pool(pool: MaxPool, shape: Shape, at: Room, out: Room) -> tuple[Native, 
     taps, each = found.taps.ravel(), 0
     if any(pool.window.begin + pool.window.end):
         taps = _inside(geometry, taps)
-        each = taps.shape[1] * 8
+        each = taps.shape[-1] * 8
     together = 1 << 40 if out.bare else out.width
     words = (*_places(found, at), taps, taps.shape[-1], each, *_goal(out), 0, together, out.shift - at.shift)
     return (Native(calls=(Call(routine=largest_routine(at.dtype, out.dtype), words=words),), rows=len(found.base)),)

@@ -30,13 +30,17 @@ class Part(Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Schedule(Struct, frozen=True, kw_only=True, eq=False):
-    """The parts in running order, the rooms by tensor, and how many images the arena of `size` bytes takes."""
+    """The parts in running order, the rooms by tensor, and how many images the arena of `size` bytes takes.
+
+    `macs`: multiplications of one image.
+    """
 
     parts: tuple[Part, ...]
     rooms: dict[str, Room]
     images: int
     size: int
     tensors: dict[str, Tensor]
+    macs: int
 
 
 def schedule(program: Program, planned: Plan, *, single: bool = False) -> Schedule:
@@ -59,7 +63,9 @@ def schedule(program: Program, planned: Plan, *, single: bool = False) -> Schedu
                 parts += _tabled(run)
                 run = []
     parts += _tabled(run)
-    return Schedule(parts=tuple(parts), rooms=rooms, images=images, size=size, tensors=program.tensors)
+    return Schedule(
+        parts=tuple(parts), rooms=rooms, images=images, size=size, tensors=program.tensors, macs=planned.macs
+    )
 
 
 def _tabled(run: list[tuple[Planned, tuple[Native, ...]]]) -> list[Part]:

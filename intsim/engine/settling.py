@@ -79,7 +79,7 @@ def placed(scratch: int, columns: int, out: Room) -> tuple[int | np.ndarray, ...
     together = 1
     if columns == out.channels:
         together = len(base) if out.bare else out.width
-    return (scratch, columns, out.channels, out.offset, out.size, base, len(base), together)
+    return (scratch, columns * out.item, out.channels, out.offset, out.size, base, len(base), together)
 
 
 # ---- rules that fit vectors ------------------------------------------------------------------------------------

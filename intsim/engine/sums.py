@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from msgspec.structs import replace
 
-from intsim.engine.accumulator import NONE, WRAPS, Counts, Free, Site, Sums, centred, close, finish, hull
+from intsim.engine.accumulator import NONE, WRAPS, Counts, Free, Site, Sums, centred, close, finish, hull, shortened
 from intsim.engine.codes import cast_takes
 from intsim.engine.counting import counting
 from intsim.engine.operands import INT32, AddProducts, free_products, within
@@ -129,7 +129,7 @@ def _wrapped(site: Site) -> Sums | None:
     if ending is None:
         return None
     owed, ends = ending
-    free = replace(ends, start=dot.bias - owed)  # from centred products to what the machine's register holds
+    free = shortened(replace(ends, start=dot.bias - owed))  # from centred products to what the machine's register holds
     kernel, add = _products(site, free.dtype)
     why = "every level wraps, the outer ones no wider: wrapped once at the end"
     run = _running(site, free, add)

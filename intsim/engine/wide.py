@@ -135,8 +135,7 @@ def block_of_sums(dot: Dot, form: Form, at: Room, settled: int) -> Block | None:
     shape, found = _shape(dot), windows(at, dot.window)
     segments, length = _segments(dot, found.taps, at.item)
     total = len(segments) * length
-    short = (form.joined and length % 2 == 1) or length * at.item <= wide.COPIED
-    gathered = dot.group == 1 and len(segments) > 1 and short
+    gathered = form.joined and len(segments) > 1 and length % 2 == 1
     row = -(-total * at.item // 64) * 64 + 64 if gathered else 0
     long = form.free.dtype is np.int64
     if long and _at_once(form) < form.group:

@@ -1,76 +1,82 @@
 """Wide sums that flag the rows whose register may have saturated: blocks of rows through `checked_tile`.
 
-`checked` writes all sums and the list of what is to be done again, which `saturating.again` does. The list, scratch:
-int64 `[1 + rows * panels]`, how many, and then panel << 32 | row. Scratch for addresses, from ADDRESSES on: int64
-`[4][rows + TILE_ROWS]`, the rows', those of their sums, their classes, their flags; `saturating.SLACK` is the largest
-TILE_ROWS.
+Three routines in turn, the first two with the same parameters: `sort` puts the rows of a block class by class, so that
+a row with large operands spoils no other one's room; `checked` writes the sums and the list of what is to be done
+again; `saturating.again` does that. The list, scratch: int64 `[1 + rows * panels]`, how many, and then panel << 32 |
+row. Scratch from OUTS on: int64 `[4][rows + SPARE_ROWS]`, addresses of rows and of their sums in that order, which row
+each is, a tile's flags; then `[max(classes, 2)]`, where each class stops.
 """
 
 from functools import cache
 from typing import Any
 
-import numpy as np
-from numba import carray
-
-from intsim_kernels.checked_tile import CLASSES, COUNTS, EXTREMES, LIST, ROOM, checked_tile
+from intsim_kernels.checked_tile import CLASSES, COUNTS, EXTREMES, LIST, ROOM, checked_tile, extremes
 from intsim_kernels.cpu import LANES, REGISTERS
-from intsim_kernels.memory import pointer, put_word, word
+from intsim_kernels.memory import put_word, word
 from intsim_kernels.native import routine
-from intsim_kernels.ordered_tile import ADDRESSES, BLOCKS, COUNT, PANELS, PIECES
-from intsim_kernels.saturating import locate
+from intsim_kernels.ordered_tile import ADDRESSES, OUT, OUTS, PANELS, STRIDE
+from intsim_kernels.wide import SPARE_ROWS
 
 # A tile's rows by its width in vectors: sums, weights and a broadcast fit the registers.
-_ROWS = {2: 8} if REGISTERS == 32 else {2: 4}  # noqa: PLR2004
+_ROWS = {2: 8} if REGISTERS == 32 else {2: 4}
 
+ENDS: Any = None
 FULL: Any = None
 ONE: Any = None
 TILE_ROWS = 0
-OPERAND: Any = None
-IN_GROUP = 0
+
+
+def sort(p, arena, begin, end):
+    """The rows class by class, and where each class stops."""
+    rows, every = end - begin, arena + word(p, ADDRESSES)
+    table, addresses = 8 * (rows + SPARE_ROWS), arena + word(p, OUTS)
+    outs, order, own, stops = addresses + table, addresses + 2 * table, addresses + 3 * table, addresses + 4 * table
+    out, stride = arena + word(p, OUT), word(p, STRIDE)
+    classes, ends = word(p, CLASSES), word(p, EXTREMES)
+    for r in range(rows):
+        c = 0
+        if classes > 1:
+            ENDS(word(every, r), p, stops)
+            low, high = word(stops, 0), word(stops, 1)
+            while c < classes - 1 and (low < word(ends, 2 * c) or high > word(ends, 2 * c + 1)):
+                c += 1
+        put_word(own, r, c)
+    q = 0
+    for c in range(classes):
+        for r in range(rows):
+            if word(own, r) == c:
+                put_word(addresses, q, word(every, r))
+                put_word(outs, q, out + r * stride)
+                put_word(order, q, r)
+                q += 1
+        put_word(stops, c, q)
+    for q in range(rows, rows + SPARE_ROWS):
+        put_word(addresses, q, word(addresses, rows - 1))
+        put_word(outs, q, word(outs, rows - 1))
 
 
 def checked(p, arena, begin, end):
     """out[r] = the wide sums of row begin + r, for every panel; the list of the (row, panel) that may be wrong."""
     rows = end - begin
-    addresses, flagged = arena + word(p, ADDRESSES), arena + word(p, LIST)
-    outs = addresses + 8 * (rows + TILE_ROWS)
-    own, flags = outs + 8 * (rows + TILE_ROWS), outs + 16 * (rows + TILE_ROWS)
-    locate(p, arena, begin, rows, addresses, outs, TILE_ROWS)
-    classes, panels, room = word(p, CLASSES), word(p, PANELS), word(p, ROOM)
-    for r in range(rows):
-        low = high = OPERAND(0)
-        piece = word(p, PIECES)
-        for k in range(word(p, COUNT) if classes > 1 else 0):
-            for _ in range(word(word(p, BLOCKS), k)):
-                run = carray(pointer(word(addresses, r) + word(piece, 0)), word(piece, 1) * IN_GROUP, OPERAND)
-                for i in range(len(run)):
-                    low, high = min(low, run[i]), max(high, run[i])
-                piece += 16
-        c = 0
-        while c < classes - 1 and (low < word(word(p, EXTREMES), 2 * c) or high > word(word(p, EXTREMES), 2 * c + 1)):
-            c += 1
-        put_word(own, r, c)
+    table, addresses = 8 * (rows + SPARE_ROWS), arena + word(p, OUTS)
+    outs, order, flags, stops = addresses + table, addresses + 2 * table, addresses + 3 * table, addresses + 4 * table
+    panels, room, flagged = word(p, PANELS), word(p, ROOM), arena + word(p, LIST)
     count = 0
     for panel in range(panels):
-        r = 0
-        while r < rows:
-            full = rows - r > TILE_ROWS // 3
-            n = min(TILE_ROWS, rows - r) if full else 1
-            widest = -1
-            for i in range(r, r + n):
-                c = word(own, i)
-                if word(room, c * panels + panel) >= 0:
-                    widest = max(widest, c)
-            if widest >= 0:
-                if full:
-                    FULL(addresses + 8 * r, outs + 8 * r, p, panel, widest, flags)
-                else:
-                    ONE(addresses + 8 * r, outs + 8 * r, p, panel, widest, flags)
-            for i in range(n):
-                if word(room, word(own, r + i) * panels + panel) < 0 or word(flags, i):
-                    count += 1
-                    put_word(flagged, count, panel << 32 | (r + i))
-            r += n
+        q = 0
+        for c in range(word(p, CLASSES)):
+            stop, hopeless = word(stops, c), word(room, c * panels + panel) < 0
+            while q < stop:
+                full = stop - q > TILE_ROWS // 3
+                if full and not hopeless:  # the rows of the next class that a tile may reach, are done again there
+                    FULL(addresses + 8 * q, outs + 8 * q, p, panel, c, flags)
+                elif not hopeless:
+                    ONE(addresses + 8 * q, outs + 8 * q, p, panel, c, flags)
+                for i in range(min(TILE_ROWS, stop - q) if full else 1):
+                    if hopeless or word(flags, i):
+                        count += 1
+                        put_word(flagged, count, panel << 32 | word(order, q))
+                    q += 1
     put_word(flagged, 0, count)
     counts = arena + word(p, COUNTS)
     put_word(counts, 0, word(counts, 0) + count)
@@ -78,8 +84,15 @@ def checked(p, arena, begin, end):
 
 
 @cache
+def sorting_routine(kind: str) -> Any:
+    """`sort` for a kind of `tile`: "pairs" has int16 operands, quads have uint8."""
+    unsigned = kind != "pairs"
+    return routine(sort, "uint8" if unsigned else "int16", ENDS=extremes(unsigned))
+
+
+@cache
 def checked_routine(kind: str, width: int) -> Any:
-    """The routine for "pairs" (int16 operands), or quads (uint8) of `tile`, panels of `width` vectors."""
+    """`checked` for a kind of `tile`, panels of 2 vectors."""
     rows = _ROWS[width]
     return routine(
         checked,
@@ -87,6 +100,4 @@ def checked_routine(kind: str, width: int) -> Any:
         FULL=checked_tile(kind, rows, width, LANES),
         ONE=checked_tile(kind, 1, width, LANES),
         TILE_ROWS=rows,
-        OPERAND=np.int16 if kind == "pairs" else np.uint8,
-        IN_GROUP=2 if kind == "pairs" else 4,
     )

@@ -20,6 +20,7 @@ Layout: as `ordered_tile`, weights [group][column][4 bytes] as in `tile`, whose 
 Bound: per block, an add and a maximum for each vector of sums; at 8 groups a block 1/8 more than wide sums.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -41,13 +42,70 @@ from intsim_kernels.ordered_tile import (
     walk,
 )
 from intsim_kernels.tile import step
-from intsim_kernels.vectors import I32, I64
+from intsim_kernels.vectors import I8, I16, I32, I64
 
 # Beyond the parameters of `ordered_tile`: the list of flagged rows (scratch, see `checked`), int64 [2] that count the
 # flagged and all (row, panel), in the arena too, ...
-LIST, COUNTS = range(23, 25)
-# ... and the classes: how many, the least and largest operand of each (int64 [classes][2]), their tables.
-CLASSES, EXTREMES, OFF, ROOM = range(25, 29)
+LIST, COUNTS = range(20, 22)
+# ... and the classes: how many, the least and largest operand of each (int64 [classes][2]), their tables, and where a
+# row's operands lie, as few pieces as may be (int64 [spans][2]), and how many.
+CLASSES, EXTREMES, OFF, ROOM, SPANS, SPAN_COUNT = range(22, 28)
+
+
+_WIDTH = 64
+"""Bytes of operands that `extremes` takes at once, where a span has as many."""
+
+
+@cache
+def extremes(unsigned: bool) -> Any:
+    """The intrinsic f(address, p, out): the least and the largest operand of a row, int64 [2]: uint8, or int16."""
+
+    @intrinsic
+    def ends(typingctx: Any, row: Any, p: Any, out: Any) -> Any:
+        def codegen(context: Any, b: Any, signature: Any, args: Any) -> Any:
+            _extremes(b, unsigned, *args)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 3), codegen
+
+    return ends
+
+
+def _extremes(b: Any, unsigned: bool, row: Any, p: Any, out: Any) -> None:
+    item = I8 if unsigned else I16
+    count = 8 * _WIDTH // item.width
+    operands, sign = v.vector(item, count), "u" if unsigned else "s"
+
+    def taken(state: Sequence[Any], x: Any) -> Values:
+        return [
+            v.intrinsic(b, f"llvm.{sign}{end}.v{count}i{item.width}", operands, [so_far, x])
+            for end, so_far in zip(("min", "max"), state, strict=True)
+        ]
+
+    def span(n: Any, state: Sequence[Any]) -> Values:
+        at = b.add(spans, b.shl(n, I64(4)))
+        begin, size = b.add(row, v.load(b, at, I64)), b.shl(v.load(b, b.add(at, I64(8)), I64), I64(2))
+        large = b.icmp_signed(">=", size, I64(_WIDTH))
+
+        def vector(i: Any, state: Sequence[Any]) -> Values:  # the last one ends where the span does
+            here, last = b.mul(i, I64(_WIDTH)), b.sub(size, I64(_WIDTH))
+            here = b.select(b.icmp_signed("<", here, last), here, last)
+            return taken(state, v.load(b, b.add(begin, here), operands))
+
+        def word(i: Any, state: Sequence[Any]) -> Values:
+            x = v.splat(b, v.load(b, b.add(begin, b.shl(i, I64(2))), I32), _WIDTH // 4)
+            return taken(state, b.bitcast(x, operands))
+
+        vectors = b.sdiv(b.add(size, I64(_WIDTH - 1)), I64(_WIDTH))
+        state = v.loop(b, b.select(large, vectors, I64(0)), state, vector)
+        return v.loop(b, b.select(large, I64(0), b.ashr(size, I64(2))), state, word)
+
+    spans = number(b, p, SPANS)
+    first = v.splat(b, v.load(b, b.add(row, v.load(b, spans, I64)), item), count)
+    done = v.loop(b, number(b, p, SPAN_COUNT), [first, first], span)
+    for i, end in enumerate(("min", "max")):
+        found = v.intrinsic(b, f"llvm.vector.reduce.{sign}{end}.v{count}i{item.width}", item, [done[i]])
+        v.store(b, b.zext(found, I64) if unsigned else b.sext(found, I64), b.add(out, I64(8 * i)))
 
 
 @cache
@@ -59,7 +117,7 @@ def checked_tile(kind: str, rows: int, width: int, lanes: int) -> Any:
     """
 
     @intrinsic
-    def sums(typingctx: Any, row: Any, outs: Any, p: Any, panel: Any, group: Any, flags: Any) -> Any:
+    def sums(typingctx: Any, row: Any, outs: Any, p: Any, panel: Any, grade: Any, flags: Any) -> Any:
         def codegen(context: Any, b: Any, signature: Any, args: Any) -> Any:
             _checked(b, kind, rows, width, lanes, *args)
             return context.get_dummy_value()
@@ -70,19 +128,30 @@ def checked_tile(kind: str, rows: int, width: int, lanes: int) -> Any:
 
 
 def _checked(
-    b: Any, kind: str, rows: int, width: int, lanes: int, row: Any, outs: Any, p: Any, panel: Any, group: Any, flags: Any
+    b: Any,
+    kind: str,
+    rows: int,
+    width: int,
+    lanes: int,
+    row: Any,
+    outs: Any,
+    p: Any,
+    panel: Any,
+    c: Any,
+    flags: Any,
 ) -> None:
     registers, size = v.vector(I32, lanes), 4 * lanes
     start = panel_at(b, p, START, panel, size * width)
     first = [v.load(b, b.add(start, I64(size * j)), registers) for j in range(width)]
     places = [v.load(b, b.add(row, I64(8 * i)), I64) for i in range(rows)]
     weights = b.add(number(b, p, WEIGHTS), b.mul(panel, number(b, p, PANEL_BYTES)))
-    table = b.add(b.mul(group, number(b, p, PANELS)), panel)
+    table = b.add(b.mul(c, number(b, p, PANELS)), panel)
     off = b.add(number(b, p, OFF), b.mul(b.mul(table, number(b, p, COUNT)), I64(size * width)))
     room = v.splat(b, b.trunc(v.load(b, b.add(number(b, p, ROOM), b.shl(table, I64(3))), I64), I32), lanes)
     largest = f"llvm.umax.v{lanes}i32"
 
-    def one(sums: Values, words: Values, w: Any) -> Values:
+    def group(sums: Values, here: Values, w: Any) -> Values:
+        words = [v.load(b, at, I32) for at in here]
         loaded = [v.load(b, b.add(w, I64(size * j)), registers) for j in range(width)]
         return [step(b, kind, sums[i * width + j], words[i], loaded[j]) for i in range(rows) for j in range(width)]
 
@@ -95,7 +164,7 @@ def _checked(
         return kept, sums
 
     zero = v.constant(I32, lanes, 0)
-    worst, done = walk(b, p, places, weights, size * width, [zero] * rows, first * rows, one, close)
+    worst, done = walk(b, p, places, weights, size * width, [zero] * rows, first * rows, group, close)
     bits = ir.IntType(lanes)
     for i in range(rows):
         beyond = b.bitcast(b.icmp_unsigned(">", worst[i], room), bits)

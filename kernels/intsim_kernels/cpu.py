@@ -6,8 +6,9 @@ from numba import config
 
 def features() -> dict[str, bool]:
     """Feature to whether the target has it; NUMBA_CPU_FEATURES, where set, overrides the host's."""
-    if config.CPU_FEATURES is not None:
-        return {name[1:]: name[0] == "+" for name in config.CPU_FEATURES.split(",") if name}
+    chosen = getattr(config, "CPU_FEATURES", None)
+    if chosen is not None:
+        return {name[1:]: name[0] == "+" for name in chosen.split(",") if name}
     return dict(llvm.get_host_cpu_features())
 
 

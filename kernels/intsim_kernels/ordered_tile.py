@@ -7,7 +7,7 @@ how many pieces each has. Weights are packed in the order of that walk, for one 
     32-bit lanes   [group][2][column][2] int16: first the group's first operand, its second times 0; then vice versa,
     16-bit lanes   [group][2][column]    int16,
 
-and for the two products of a group at once as [group][column][2] int16.
+(two products at once: see `two_level_tile`).
 Bound: rows * width sums, `width` weights, a broadcast and two limits fit the registers. Per vector of products, wide
 sums take 2 instructions for 2 * lanes of them; one product a 32-bit lane takes 1 (vpdpwssds) to 4 for `lanes` of them,
 one a 16-bit lane 2 to 3 for 2 * lanes.
@@ -33,16 +33,16 @@ from intsim_kernels import cpu
 from intsim_kernels import vectors as v
 from intsim_kernels.vectors import I16, I32, I64
 
-# The parameters of all that is here: an input tensor (bytes), its windows and how they are walked, ...
-X, SIZE, BASE, PLACES, PIECES, BLOCKS, COUNT = range(7)
+# The parameters of all that is here: the rows' addresses (`wide.rows`), how they are walked, ...
+ADDRESSES, PIECES, BLOCKS, COUNT = range(4)
 # ... packed weights and what each register starts from, as its lane holds it (int16 or int32), ...
-WEIGHTS, PANELS, PANEL_BYTES, START = range(7, 11)
-# ... scratch: the sums, how far their rows lie apart, and addresses (see `saturating.locate`), ...
-OUT, STRIDE, ADDRESSES = range(11, 14)
+WEIGHTS, PANELS, PANEL_BYTES, START = range(4, 8)
+# ... scratch: the sums, how far their rows lie apart, and their addresses, ...
+OUT, STRIDE, OUTS = range(8, 11)
 # ... from a lane to a sum, (lane >> SHIFT) - OFFSET; what is added to it (int32, one a column) and the limits then, ...
-SHIFT, OFFSET, END, END_LOW, END_HIGH = range(14, 19)
+SHIFT, OFFSET, END, END_LOW, END_HIGH = range(11, 16)
 # ... a register's limits, as its lane holds them, and those of the level inside.
-LOW, HIGH, INNER_LOW, INNER_HIGH = range(19, 23)
+LOW, HIGH, INNER_LOW, INNER_HIGH = range(16, 20)
 
 Values = list[Any]
 
@@ -72,10 +72,11 @@ def walk(
     sums: Values,
     group: Callable[[Values, Values, Any], Values],
     close: Callable[[Any, Values, Values], tuple[Values, Values]],
+    step: int = 4,
 ) -> tuple[Values, Values]:
-    """The state after all blocks: sums = group(sums, words, address of weights), `size` bytes each, for every group.
+    """The state after all blocks: sums = group(sums, addresses of operands, of weights), `size` bytes each, for groups.
 
-    After every block, (kept, sums) = close(block, kept, sums).
+    A group is `step` bytes of a row. After every block, (kept, sums) = close(block, kept, sums).
     """
     blocks, n = number(b, p, BLOCKS), len(kept)
 
@@ -86,8 +87,8 @@ def walk(
 
         def one(_: Any, state: Sequence[Any]) -> Values:
             at, w = state[0], state[1]
-            words = [v.load(b, b.add(start, at), I32) for start in starts]
-            return [b.add(at, I64(4)), b.add(w, I64(size)), *group(list(state[2:]), words, w)]
+            here = [b.add(start, at) for start in starts]
+            return [b.add(at, I64(step)), b.add(w, I64(size)), *group(list(state[2:]), here, w)]
 
         return [b.add(piece, I64(16)), *v.loop(b, groups, [I64(0), w, *sums], one)[1:]]
 
@@ -145,8 +146,11 @@ def _ordered(b: Any, kind: str, rows: int, width: int, lanes: int, row: Any, out
     places = [v.load(b, b.add(row, I64(8 * i)), I64) for i in range(rows)]
     weights = b.add(number(b, p, WEIGHTS), b.mul(panel, number(b, p, PANEL_BYTES)))
 
-    def group(sums: Values, words: Values, w: Any) -> Values:
-        operands = [_spread(b, word, lane, count) for word in words]
+    def group(sums: Values, here: Values, w: Any) -> Values:
+        if lane is I32:  # both operands of the group: a weight of 0 takes one away
+            operands = [[spread(b, at, I32, lanes)] * 2 for at in here]
+        else:
+            operands = [[spread(b, b.add(at, I64(half)), I16, count) for half in (0, 2)] for at in here]
         for half in range(2):
             loaded = [v.load(b, b.add(w, I64(size * (half * width + j))), registers) for j in range(width)]
             sums = [
@@ -160,11 +164,9 @@ def _ordered(b: Any, kind: str, rows: int, width: int, lanes: int, row: Any, out
     store_sums(b, p, panel, outs, [done[i * width : (i + 1) * width] for i in range(rows)])
 
 
-def _spread(b: Any, word: Any, lane: Any, count: int) -> Values:
-    """The first and the second operand of a group for every lane; 32-bit lanes have both, and a weight of 0."""
-    if lane is I32:
-        return [v.splat(b, word, count)] * 2
-    return [v.splat(b, b.trunc(half, I16), count) for half in (word, b.lshr(word, I32(16)))]
+def spread(b: Any, at: Any, kind: Any, lanes: int) -> Any:
+    """The int16, or pair of them, at the address in every lane, as int16."""
+    return b.bitcast(v.splat(b, v.load(b, at, kind), lanes), v.vector(I16, lanes * kind.width // 16))
 
 
 def add_product(b: Any, kind: str, acc: Any, x: Any, w: Any, low: Any, high: Any) -> Any:
@@ -172,57 +174,8 @@ def add_product(b: Any, kind: str, acc: Any, x: Any, w: Any, low: Any, high: Any
     if acc.type.element == I16:
         total = v.saturating_add(b, acc, b.mul(x, w))
     else:
-        halves = v.vector(I16, 2 * acc.type.count)
-        x, w = b.bitcast(x, halves), b.bitcast(w, halves)
+        w = b.bitcast(w, x.type)
         if kind == "limits 32":
             return v.clamp(b, v.dot_pairs(b, acc, x, w), low, high)
         total = v.saturating_dot_pairs(b, acc, x, w, native=cpu.VNNI)
     return v.at_least(b, total, low) if kind.startswith("ceiling") else total
-
-
-@cache
-def two_level_tile(inner: str, rows: int, width: int, lanes: int) -> Any:
-    """The intrinsic f(rows, outs, p, panel): sums of blocks go into a register that saturates, `clamp(sum + block)`.
-
-    `inner` "exact": a block's own sum does not saturate, and both products of a group are added at once; "pairs":
-    the same, and every block is clamped to the inner limits, once; "limits": it is clamped after every product.
-    """
-
-    @intrinsic
-    def sums(typingctx: Any, row: Any, outs: Any, p: Any, panel: Any) -> Any:
-        def codegen(context: Any, b: Any, signature: Any, args: Any) -> Any:
-            _two_levels(b, inner, rows, width, lanes, *args)
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 4), codegen
-
-    return sums
-
-
-def _two_levels(b: Any, inner: str, rows: int, width: int, lanes: int, row: Any, outs: Any, p: Any, panel: Any) -> None:
-    registers, halves, size = v.vector(I32, lanes), v.vector(I16, 2 * lanes), 4 * lanes
-    low, high, least, most = (everywhere(b, p, i, I32, lanes) for i in (LOW, HIGH, INNER_LOW, INNER_HIGH))
-    start = panel_at(b, p, START, panel, size * width)
-    first = [v.load(b, b.add(start, I64(size * j)), registers) for j in range(width)]
-    places = [v.load(b, b.add(row, I64(8 * i)), I64) for i in range(rows)]
-    weights = b.add(number(b, p, WEIGHTS), b.mul(panel, number(b, p, PANEL_BYTES)))
-    zeros = [v.constant(I32, lanes, 0)] * (rows * width)
-    steps = 2 if inner == "limits" else 1
-
-    def group(sums: Values, words: Values, w: Any) -> Values:
-        operands = [b.bitcast(v.splat(b, word, lanes), halves) for word in words]
-        for half in range(steps):
-            loaded = [v.load(b, b.add(w, I64(size * (half * width + j))), halves) for j in range(width)]
-            sums = [
-                v.dot_pairs(b, sums[i * width + j], operands[i], loaded[j]) for i in range(rows) for j in range(width)
-            ]
-            if inner == "limits":
-                sums = [v.clamp(b, item, least, most) for item in sums]
-        return sums
-
-    def close(_: Any, kept: Values, sums: Values) -> tuple[Values, Values]:
-        items = [v.clamp(b, item, least, most) for item in sums] if inner == "pairs" else sums
-        return [v.clamp(b, b.add(acc, item), low, high) for acc, item in zip(kept, items, strict=True)], zeros
-
-    done, _ = walk(b, p, places, weights, steps * size * width, first * rows, zeros, group, close)
-    store_sums(b, p, panel, outs, [done[i * width : (i + 1) * width] for i in range(rows)])

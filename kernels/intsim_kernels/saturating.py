@@ -1,36 +1,41 @@
-"""Sums in the machine's own order: blocks of rows through the tiles of `ordered_tile`.
+"""Sums in the machine's own order: blocks of rows through the tiles of `ordered_tile`, whose parameters these are.
 
-The sums of a block go to scratch, int32 `[rows][panels * columns]`. Scratch for addresses, from ADDRESSES on: int64
-`[2][rows + TILE_ROWS]`, the rows' and those of their sums; `SLACK` is the largest TILE_ROWS.
+The sums of a block go to scratch, int32 `[rows][panels * columns]`. Scratch for their addresses, OUTS: int64
+`[rows + SPARE_ROWS]`; for `again` twice that, the addresses of the rows too.
 """
 
 from functools import cache
 from typing import Any
 
 from intsim_kernels.checked_tile import LIST
-from intsim_kernels.compiled import kernel
-from intsim_kernels.cpu import AVX512, LANES, REGISTERS
+from intsim_kernels.cpu import LANES, REGISTERS
 from intsim_kernels.memory import put_word, word
 from intsim_kernels.native import routine
 from intsim_kernels.ordered_tile import (
     ADDRESSES,
-    BASE,
     OUT,
+    OUTS,
     PANELS,
-    PLACES,
-    SIZE,
     STRIDE,
-    X,
     ordered_tile,
-    two_level_tile,
 )
+from intsim_kernels.two_level_tile import stepped_tile, two_level_tile
+from intsim_kernels.wide import SPARE_ROWS
 
-SLACK = 16
-
-# A tile's rows by its kind and its width in vectors: the sums, `width` weights, two limits and a broadcast fit.
-_ROWS = {True: {1: 12, 2: 8}, False: {1: 6, 2: 4}}[REGISTERS == 32]  # noqa: PLR2004
-# Two levels have twice the sums, and four limits.
-_ROWS_OF_TWO = {True: {1: 8, 2: 4}, False: {1: 4, 2: 2}}[REGISTERS == 32]  # noqa: PLR2004
+# A tile's rows, by its kind and its width in vectors: sums, weights, limits and a broadcast fit the registers.
+_ROWS = {
+    "limits 32": {1: 6, 2: 3},
+    "ceiling 32": {1: 6, 2: 4},
+    "lane 32": {1: 6, 2: 4},
+    "ceiling 16": {1: 6, 2: 5},
+    "lane 16": {1: 6, 2: 6},
+}
+_ROWS_OF_TWO = {"exact": {1: 6, 2: 4}, "pairs": {1: 6, 2: 3}, "limits": {1: 6, 2: 3}}
+_ROWS_OF_STEPS = {True: {1: 6, 2: 3}, False: {1: 6, 2: 4}}
+if REGISTERS == 32:
+    _ROWS = {kind: {1: 12, 2: 8} for kind in _ROWS}
+    _ROWS_OF_TWO = {inner: {1: 8, 2: 4} for inner in _ROWS_OF_TWO}
+    _ROWS_OF_STEPS = {inner: {1: 12, 2: 8} for inner in _ROWS_OF_STEPS}
 
 FULL: Any = None
 ONE: Any = None
@@ -38,31 +43,12 @@ TILE_ROWS = 0
 PARTS = 1
 
 
-@kernel
-def locate(p, arena, begin, rows, addresses, outs, spare):
-    """The addresses of rows begin.. and of their sums; the last one `spare` times more: a tile may not be full."""
-    x, size, base, places = arena + word(p, X), word(p, SIZE), word(p, BASE), word(p, PLACES)
-    out, stride = arena + word(p, OUT), word(p, STRIDE)
-    image = begin // places
-    place = begin - image * places
-    for r in range(rows):
-        put_word(addresses, r, x + image * size + word(base, place))
-        put_word(outs, r, out + r * stride)
-        place += 1
-        if place == places:
-            place = 0
-            image += 1
-    for r in range(rows, rows + spare):
-        put_word(addresses, r, word(addresses, rows - 1))
-        put_word(outs, r, word(outs, rows - 1))
-
-
 def sums(p, arena, begin, end):
     """out[r] = the registers of row begin + r, for every panel of columns."""
-    rows = end - begin
-    addresses = arena + word(p, ADDRESSES)
-    outs = addresses + 8 * (rows + TILE_ROWS)
-    locate(p, arena, begin, rows, addresses, outs, TILE_ROWS)
+    rows, addresses, outs = end - begin, arena + word(p, ADDRESSES), arena + word(p, OUTS)
+    out, stride = arena + word(p, OUT), word(p, STRIDE)
+    for r in range(rows + SPARE_ROWS):
+        put_word(outs, r, out + min(r, rows - 1) * stride)
     for panel in range(word(p, PANELS)):
         r = 0
         while rows - r > TILE_ROWS // 3:
@@ -75,11 +61,9 @@ def sums(p, arena, begin, end):
 
 def again(p, arena, begin, end):
     """As `sums`, for the rows and panels in the list of `checked` only; PARTS panels here are one of the list."""
-    x, size, base, places = arena + word(p, X), word(p, SIZE), word(p, BASE), word(p, PLACES)
+    flagged, every, outs = arena + word(p, LIST), arena + word(p, ADDRESSES), arena + word(p, OUTS)
+    addresses = outs + 8 * (end - begin + SPARE_ROWS)
     out, stride = arena + word(p, OUT), word(p, STRIDE)
-    rows = end - begin
-    addresses, flagged = arena + word(p, ADDRESSES), arena + word(p, LIST)
-    outs = addresses + 8 * (rows + TILE_ROWS)
     count = word(flagged, 0)
     first = 0
     while first < count:
@@ -87,11 +71,10 @@ def again(p, arena, begin, end):
         n = 0
         while first + n < count and word(flagged, 1 + first + n) >> 32 == panel:
             r = word(flagged, 1 + first + n) & 0xFFFFFFFF
-            image = (begin + r) // places
-            put_word(addresses, n, x + image * size + word(base, begin + r - image * places))
+            put_word(addresses, n, word(every, r))
             put_word(outs, n, out + r * stride)
             n += 1
-        for r in range(n, n + TILE_ROWS):
+        for r in range(n, n + SPARE_ROWS):
             put_word(addresses, r, word(addresses, n - 1))
             put_word(outs, r, word(outs, n - 1))
         for part in range(panel * PARTS, min((panel + 1) * PARTS, word(p, PANELS))):
@@ -113,7 +96,7 @@ def columns(kind: str, width: int) -> int:
 @cache
 def saturating_routine(kind: str, width: int) -> Any:
     """`sums` for a kind of `ordered_tile`, panels of 1 or 2 vectors."""
-    rows = _ROWS[width]
+    rows = _ROWS[kind][width]
     return routine(
         sums,
         f"{kind.replace(' ', '-')}-{rows}x{width}",
@@ -126,7 +109,7 @@ def saturating_routine(kind: str, width: int) -> Any:
 @cache
 def again_routine(kind: str, width: int, parts: int) -> Any:
     """`again` for a kind of `ordered_tile`: a panel of `checked` is `parts` panels of 1 or 2 vectors."""
-    rows = _ROWS[width]
+    rows = _ROWS[kind][width]
     return routine(
         again,
         f"{kind.replace(' ', '-')}-{rows}x{width}-{parts}",
@@ -139,12 +122,25 @@ def again_routine(kind: str, width: int, parts: int) -> Any:
 
 @cache
 def two_level_routine(inner: str, width: int) -> Any:
-    """`sums` for two levels: see `ordered_tile.two_level_tile` for `inner`; panels of 1 or 2 vectors."""
-    rows = _ROWS_OF_TWO[width]
+    """`sums` for two levels: see `two_level_tile` for `inner`; panels of 1 or 2 vectors."""
+    rows = _ROWS_OF_TWO[inner][width]
     return routine(
         sums,
         f"two-levels-{inner}-{rows}x{width}",
         FULL=two_level_tile(inner, rows, width, LANES),
         ONE=two_level_tile(inner, 1, width, LANES),
+        TILE_ROWS=rows,
+    )
+
+
+@cache
+def stepped_routine(unit: int, inner: bool, outer: bool, width: int) -> Any:
+    """`sums` for two levels, the inner one `unit` pairs of products: see `two_level_tile`."""
+    rows = _ROWS_OF_STEPS[inner][width]
+    return routine(
+        sums,
+        f"steps-{unit}-{inner}-{outer}-{rows}x{width}",
+        FULL=stepped_tile(unit, inner, outer, rows, width, LANES),
+        ONE=stepped_tile(unit, inner, outer, 1, width, LANES),
         TILE_ROWS=rows,
     )

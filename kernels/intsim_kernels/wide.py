@@ -35,15 +35,15 @@ def rows(p, arena, begin, end):
     addresses = arena + word(p, ADDRESSES)
     image = begin // places
     place = begin - image * places
-    for r in range(end - begin):
-        put_word(addresses, r, x + image * size + word(base, place))
-        place += 1
-        if place == places:
-            place = 0
-            image += 1
-    last = word(addresses, end - begin - 1)
-    for r in range(end - begin, end - begin + SPARE_ROWS):  # a tile that is not full does its last row again
-        put_word(addresses, r, last)
+    r, n = 0, end - begin
+    while r < n:
+        run, at = min(places - place, n - r), x + image * size
+        for i in range(run):
+            put_word(addresses, r + i, at + word(base, place + i))
+        r, place, image = r + run, 0, image + 1
+    last = word(addresses, n - 1)
+    for i in range(SPARE_ROWS):  # a tile that is not full does its last row again
+        put_word(addresses, n + i, last)
 
 
 SEGMENTS, COUNT, LENGTH, GOAL, GOAL_ROW = range(5, 10)
@@ -65,17 +65,15 @@ def copy16(typingctx: Any, source: Any, goal: Any) -> Any:
 def gather(p, arena, begin, end):
     """As `rows`, of copies in scratch: a row's `COUNT` segments of `LENGTH` bytes, one after the other."""
     rows_of(p, arena, begin, end)
-    addresses, segments = arena + word(p, ADDRESSES), word(p, SEGMENTS)
-    count, length, goal, step = word(p, COUNT), word(p, LENGTH), arena + word(p, GOAL), word(p, GOAL_ROW)
-    for r in range(end - begin):
-        source, row = word(addresses, r), goal + r * step
-        for s in range(count):
-            at = source + word(segments, s)
-            for i in range(0, length, COPIED):
-                copy16(at + i, row + s * length + i)
-        put_word(addresses, r, row)
-    for r in range(end - begin, end - begin + SPARE_ROWS):
-        put_word(addresses, r, goal + (end - begin - 1) * step)
+    addresses, segments, n = arena + word(p, ADDRESSES), word(p, SEGMENTS), end - begin
+    length, goal, step = word(p, LENGTH), arena + word(p, GOAL), word(p, GOAL_ROW)
+    for s in range(word(p, COUNT)):  # what a copy writes too much, the next segment's copy mends
+        for i in range(0, length, COPIED):
+            source, at = word(segments, s) + i, goal + s * length + i
+            for r in range(n):
+                copy16(word(addresses, r) + source, at + r * step)
+    for r in range(n + SPARE_ROWS):
+        put_word(addresses, r, goal + min(r, n - 1) * step)
 
 
 # ---- sums ------------------------------------------------------------------------------------------------------

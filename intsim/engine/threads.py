@@ -1,0 +1,59 @@
+"""Parts of a batch on several threads of this process."""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def in_threads(
+    work: Callable[[slice], T],
+    parts: Sequence[slice],
+    threads: int,
+    done: Callable[[int, T], None],
+) -> None:
+    """work(part) for every part; `done(images, result)` after each, never two at once.
+
+    The calling thread works too. What a part raises stops the others after the part that they are at.
+    """
+    left, lock = list(reversed(parts)), threading.Lock()
+
+    def take() -> None:
+        while True:
+            with lock:
+                if not left:
+                    return
+                part = left.pop()
+            try:
+                result = work(part)
+                with lock:
+                    done(part.stop - part.start, result)
+            except BaseException:
+                with lock:
+                    left.clear()
+                raise
+
+    others = min(threads, len(parts)) - 1
+    jobs = [_pool(others, os.getpid()).submit(take) for _ in range(others)]
+    try:
+        take()
+    finally:
+        for job in jobs:
+            job.exception()  # waits
+    for job in jobs:
+        job.result()
+
+
+@cache
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads that wait for work; a process that was forked has none of its parent's."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="intsim")
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
