@@ -7,7 +7,7 @@ from msgspec import Struct
 from intsim.engine import native
 from intsim.engine.calls import SCRATCH, Native, Tables, tables
 from intsim.engine.planning import Plan, Planned
-from intsim.engine.rooms import Room, bordered, laid_out, room
+from intsim.engine.rooms import SLACK, Room, bordered, laid_out, room
 from intsim.engine.settling import in_vectors, settled
 from intsim.engine.wide import Form, forms
 from intsim.integers import IntType
@@ -49,7 +49,7 @@ def schedule(program: Program, planned: Plan, *, single: bool = False) -> Schedu
     wanted = _rooms(program, planned, known)
     each = sum(one.size for one in wanted.values())
     images = max(1, min(256, ARENA // max(each, 1)))
-    rooms, size = laid_out(wanted, SCRATCH, images)
+    rooms, size = laid_out(wanted, SCRATCH + SLACK, images)
     parts: list[Part] = []
     run: list[tuple[Planned, tuple[Native, ...]]] = []
     for one in planned.steps:
