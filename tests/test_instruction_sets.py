@@ -29,13 +29,18 @@ def test_engine_compiled_for_another_cpu_equals_the_oracle(name: str) -> None:
     assert done.stdout.startswith("8 lanes" if name == "haswell" else "4 lanes")
 
 
-def test_fours_of_bytes_equal_the_oracle_even_where_the_cpu_lacks_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The layout that VNNI and Arm's dot products want, with their sums written out."""
-    monkeypatch.setattr(cpu, "BYTES", "quads written out")
+@pytest.mark.parametrize("kind", ["quads written out", "signed quads written out"])
+def test_fours_of_bytes_equal_the_oracle_even_where_the_cpu_lacks_them(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layouts that VNNI's and Arm's dot products want, with their sums written out."""
+    monkeypatch.setattr(cpu, "BYTES", kind)
     used = 0
     for seed in range(80):
         rng = np.random.default_rng(seed)
         program = dot_program(rng, mac=Mac(levels=(Level(bits=32),)), x=IntType(8, signed=bool(seed % 2)))
         agree(program, any_input(rng, program, 3))
-        used += any(room.dtype == "uint8" for room in scheduled(program, single=False).schedule.rooms.values())
+        used += any(
+            room.dtype in ("uint8", "int8") for room in scheduled(program, single=False).schedule.rooms.values()
+        )
     assert used > 20, used

@@ -67,7 +67,10 @@ def put(arena: Arena, schedule: Schedule, name: str, array: np.ndarray) -> None:
     """Writes a tensor's integers `[n, ..., c]`."""
     view, shift = arena.views[name], schedule.rooms[name].shift
     array = array.reshape(-1, *view.shape[1:])
-    view[: len(array)] = array.astype(np.int64) + shift if shift else array
+    if shift:
+        np.add(array, shift, out=view[: len(array)], dtype=np.int16, casting="unsafe")  # bytes only are shifted
+    else:
+        view[: len(array)] = array
 
 
 def get(arena: Arena, schedule: Schedule, name: str, n: int) -> np.ndarray:

@@ -88,11 +88,10 @@ def _rooms(program: Program, planned: Plan, known: dict[str, Interval]) -> dict[
         forms = [best[step.name] for step in readers]
         maker = makers.get(name)
         one = _bare(tensor)
-        shifts = {None if f is None or f.dtype != "uint8" else f.shift for f in forms}
-        shift = shifts.pop() if len(shifts) == 1 else None
-        inside = name not in outputs(program) and (maker is None or _settles(maker, shift or 0))
-        if shift is not None and inside:
-            one = room(tensor.shape, "uint8", shift)
+        wanted = {None if f is None or f.dtype == "int16" else (f.dtype, f.shift) for f in forms}
+        bytes_ = wanted.pop() if len(wanted) == 1 else None
+        if bytes_ and name not in outputs(program) and (maker is None or _settles(maker, bytes_[1])):
+            one = room(tensor.shape, *bytes_)
         rooms[name] = _with_border([step.compute for step in readers], one)
         for step, form in zip(readers, forms, strict=True):
             if form is not None and (form.dtype, form.shift) != (one.dtype, one.shift):

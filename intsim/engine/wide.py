@@ -12,6 +12,8 @@ from intsim.program import Dot
 from intsim.ranges import Interval
 
 BYTE, SIGNED_BYTE = (0, 255), (-128, 127)
+SIGNED = ("quads on Arm", "signed quads written out")
+"""Kinds of tiles whose inputs are signed bytes."""
 
 
 class Form(Struct, frozen=True, kw_only=True, eq=False):
@@ -47,10 +49,10 @@ def forms(dot: Dot, sums: Sums, x: Interval) -> tuple[Form, ...]:
         w = centred_weights(dot)
         shift = _bytes(x, w)
         if shift is not None and sums.free.dtype is np.int32:
-            kind = cpu.BYTES or (
-                "saturating quads" if cpu.PAIRS_OF_BYTES and _no_pair_saturates(w, x[1] + shift) else ""
-            )
-            found += [_form(kind, "uint8", w, _raw(dot, w, sums.free, shift), shift)] if kind else []
+            exact = cpu.PAIRS_OF_BYTES and _no_pair_saturates(w, x[1] + shift)
+            kind = cpu.BYTES or ("saturating quads" if exact else "")
+            dtype, moved = ("int8", shift - 128) if kind in SIGNED else ("uint8", shift)
+            found += [_form(kind, dtype, w, _raw(dot, w, sums.free, moved), moved)] if kind else []
         if within(x, INT16) and within((int(w.min()), int(w.max())), INT16):
             found.append(_form("pairs", "int16", w, _raw(dot, w, sums.free, 0), 0))
     return tuple(found)

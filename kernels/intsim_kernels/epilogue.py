@@ -23,7 +23,7 @@ ACC, COLUMNS, OUT, ADVANCE, AFTER, LOW, HIGH = range(7)
 FIRST = 7
 """Where the addresses of a rule's arrays begin."""
 
-TYPES = {"uint8": I8, "int16": I16, "int32": I32}
+TYPES = {"uint8": I8, "int8": I8, "int16": I16, "int32": I32}
 F32 = ir.FloatType()
 
 # A rule's arrays, in the order in which a routine wants them, and the type of their numbers.

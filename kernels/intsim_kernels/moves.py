@@ -19,7 +19,7 @@ MOVE: Any = None
 @cache
 def moving(source: str, goal: str) -> Any:
     """The intrinsic f(source, goal, count, added): goal[i] = source[i] + added, integers of two types, by name."""
-    kinds = {"uint8": v.I8, "int16": v.I16, "int32": v.I32, "int64": I64}
+    kinds = {"uint8": v.I8, "int8": v.I8, "int16": v.I16, "int32": v.I32, "int64": I64}
     here, there = kinds[source], kinds[goal]
     wide = here if here.width > there.width else there
 

@@ -35,7 +35,7 @@ _ROWS_OF_STEPS = {True: {1: 6, 2: 3}, False: {1: 6, 2: 4}}
 if REGISTERS == 32:
     _ROWS = {kind: {1: 12, 2: 8} for kind in _ROWS}
     _ROWS_OF_TWO = {inner: {1: 8, 2: 4} for inner in _ROWS_OF_TWO}
-    _ROWS_OF_STEPS = {inner: {1: 12, 2: 8} for inner in _ROWS_OF_STEPS}
+    _ROWS_OF_STEPS = {True: {1: 12, 2: 6}, False: {1: 12, 2: 8}}
 
 FULL: Any = None
 ONE: Any = None

@@ -32,7 +32,7 @@ def step(b: Any, kind: str, acc: Any, word: Any, weights: Any) -> Any:
         return v.dot_quads_arm(b, acc, x, y)
     if kind == "saturating quads":
         return v.dot_saturating_quads(b, acc, x, y, native=cpu.has("ssse3"))
-    return v.dot_quads(b, acc, x, y, native=kind == "quads")
+    return v.dot_quads(b, acc, x, y, native=kind == "quads", signed=kind.startswith("signed"))
 
 
 @cache
@@ -46,7 +46,7 @@ def tile(kind: str, rows: int, width: int, lanes: int) -> Any:
     @intrinsic
     def sums(typingctx: Any, p: Any, segments: Any, count: Any, groups: Any, w: Any, start: Any, out: Any, stride: Any):
         def codegen(context: Any, b: Any, signature: Any, args: Any) -> Any:
-            _emit(b, kind, rows, width, lanes, *args)
+            emit(b, kind, rows, width, lanes, *args)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 8), codegen
@@ -54,7 +54,7 @@ def tile(kind: str, rows: int, width: int, lanes: int) -> Any:
     return sums
 
 
-def _emit(
+def emit(
     b: Any,
     kind: str,
     rows: int,
@@ -69,6 +69,7 @@ def _emit(
     out: Any,
     stride: Any,
 ) -> None:
+    """The body of `tile`, in any module and for any architecture."""
     words, size = v.vector(I32, lanes), 4 * lanes
     first = [v.load(b, b.add(p, I64(8 * i)), I64) for i in range(rows)]
     begin = [v.load(b, b.add(start, I64(size * j)), words) for j in range(width)]

@@ -78,11 +78,11 @@ def dot_pairs(b: Any, acc: Any, x: Any, y: Any) -> Any:
     return b.add(acc, b.add(even, odd))
 
 
-def dot_quads(b: Any, acc: Any, x: Any, y: Any, *, native: bool) -> Any:
+def dot_quads(b: Any, acc: Any, x: Any, y: Any, *, native: bool, signed: bool = False) -> Any:
     """acc[i] + the sum of x[4i + j] * y[4i + j], j in 0..3: x unsigned, y signed bytes, int32 sums, which wrap.
 
     `native`: by vpdpbusd, which the CPU must have; else by the same sums written out, for CPUs that are to check
-    what is meant for others.
+    what is meant for others; `signed`: x as well, what Arm's sdot does.
     """
     lanes = acc.type.count
     if native:
@@ -90,7 +90,7 @@ def dot_quads(b: Any, acc: Any, x: Any, y: Any, *, native: bool) -> Any:
         name = f"llvm.x86.avx512.vpdpbusd.{lanes * 32}"
         return intrinsic(b, name, words, [acc, b.bitcast(x, words), b.bitcast(y, words)])
     wide = vector(I32, 4 * lanes)
-    m = b.mul(b.zext(x, wide), b.sext(y, wide))
+    m = b.mul(b.sext(x, wide) if signed else b.zext(x, wide), b.sext(y, wide))
     for first in range(4):
         acc = b.add(acc, shuffle(b, m, m, range(first, 4 * lanes, 4)))
     return acc
