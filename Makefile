@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WORKERS ?= 2
 
-.PHONY: demo demo-quick test test-slow lint fuzz bench train warmup clean
+.PHONY: demo demo-quick test test-slow lint fuzz bench bench-peers train warmup clean
 
 demo: $(VENV)/.demo          ## the main job on the embedded network: tables here, demo/report.html to read
 	$(BIN)/intsim demo --out demo
@@ -30,8 +30,12 @@ lint: $(VENV)/.dev
 train: $(VENV)/.dev          ## trains the embedded networks again (needs Fashion-MNIST: see models/README.md)
 	$(BIN)/python -m intsim_models.train
 
-bench: $(VENV)/.dev
-	$(BIN)/intsim bench
+bench: $(VENV)/.dev          ## our kernels beside their peers, as ratios, into benchmarks/results; more peers: make bench-peers
+	$(BIN)/intsim bench --out benchmarks/results
+
+bench-peers: $(VENV)/.dev    ## installs LiteRT, QONNX and the ap_fixed headers, so that bench has them beside ours
+	$(PIP) install -c constraints.txt -e '.[bench]'
+	$(PIP) install --no-deps 'hls4ml>=1.1'
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache kernels/intsim_kernels/__pycache__

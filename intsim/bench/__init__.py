@@ -1,195 +1,130 @@
-"""Our engine and its peers on one network, side by side: bit-equality first, then ratios of interleaved rounds."""
+"""Our engine and its peers side by side: equal bits first, then ratios of interleaved rounds."""
 
-import itertools
-import os
-import platform
-import statistics
-import time
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
+import math
+from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-from msgspec import Struct
-from msgspec.structs import replace
-
-from intsim import onnx_io
-from intsim.build import build
-from intsim.engine import run
+from intsim.bench.machine import cores, machine_of, memory, results_name
+from intsim.bench.narrow import decides
+from intsim.bench.networks import host_machine
+from intsim.bench.peers import PEERS
+from intsim.bench.records import ORT, Bench, Factory, Mean, Memory, Peer, Row, Work, met
+from intsim.bench.suite import MEANS, SECTIONS, Maker
+from intsim.bench.turns import ROUNDS, contest
 from intsim.errors import IntsimError
-from intsim.program import Program
-from intsim.quantized import QuantizedGraph
-from intsim.reference import ort
-from intsim.targets import TARGETS
 
-PLAIN = "litert_ref"
-"""A machine with a plain 32-bit accumulator, timed besides the one that onnxruntime is."""
+__all__ = [
+    "PEERS",
+    "ROUNDS",
+    "SECTIONS",
+    "Bench",
+    "Factory",
+    "Maker",
+    "Mean",
+    "Memory",
+    "Peer",
+    "Row",
+    "Work",
+    "bench",
+    "contest",
+    "cores",
+    "machine_of",
+    "memory",
+    "met",
+    "results_name",
+]
 
-FLOAT_GOAL = 0.1
-"""Portable kernels on PLAIN, many images at a time: at least a tenth of onnxruntime's float32 speed."""
-
-Session = Callable[[np.ndarray], dict[str, np.ndarray]]
-Work = Callable[[], object]
-
-
-class Row(Struct, frozen=True, kw_only=True):
-    """One contest: `ratio` is the peer's time over ours, the median over the rounds, `low` and `high` their quartiles.
-
-    More than 1 is faster than the peer. `equal`: the two gave the same integers; None where they need not.
-    `goal`: the ratio that is wanted, None where none is set.
-    """
-
-    work: str
-    threads: int
-    ours: str
-    peer: str
-    ratio: float
-    low: float
-    high: float
-    rounds: int
-    equal: bool | None = None
-    goal: float | None = None
-
-
-class Bench(Struct, frozen=True, kw_only=True):
-    """The contests, and the machine that they were held on."""
-
-    machine: dict[str, str]
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...] = ()
+BEST = "the best of each"
 
 
 def bench(
-    quantized: QuantizedGraph,
-    x: np.ndarray,
+    makers: Sequence[Maker],
     *,
-    name: str,
-    float_model: Path | None = None,
-    target: str = "",
-    threads: int = 1,
-    rounds: int = 9,
-    batches: Sequence[int] = (),
-    progress: Callable[[int, int], None] | None = None,
+    rounds: int = ROUNDS,
+    peers: Mapping[str, Factory] = PEERS,
+    progress: Callable[[int, str], None] | None = None,
+    on_work: Callable[[Sequence[Row]], None] | None = None,
 ) -> Bench:
-    """Our engine against onnxruntime's int8 kernels, and its float32 ones where `float_model` is given.
+    """Every work's contest, the means of its sections, the memory that whole networks take.
 
-    `x[n, c, ...]`: the network's float32 input. `target`: the machine that ours emulates, onnxruntime's own on this CPU
-    unless given; then all outputs must be equal before anything is timed. `batches`: images at a time; all, if none.
-    Raises IntsimError where the integers of equal machines differ.
+    A work that cannot be done here becomes a note. `progress(done, work)` is called before each, `on_work` with the
+    rows of each. Raises IntsimError where integers that must be equal are not.
     """
-    host = ort.host_profile()
-    machine = target or (host if host in TARGETS else "ort_x86_vnni")
-    programs = {name: build(quantized, name) for name in dict.fromkeys((machine, PLAIN))}
-    model = onnx_io.qoperator_model(quantized).SerializeToString()
-    door = quantized.graph.inputs[0]
-    peers = {"onnxruntime int8": _session(model, door, threads)}
-    notes = []
-    if float_model is not None:
-        try:
-            peers["onnxruntime float32"] = _session(float_model.read_bytes(), door, threads)
-            peers["onnxruntime float32"](x[:1])
-        except IntsimError as error:
-            del peers["onnxruntime float32"]
-            notes.append(f"float32 is left out: {error}")
-    equal = _equal(programs[machine], peers["onnxruntime int8"], x, threads) if machine == host else None
-    if equal is None:
-        notes.append(f"{machine} is not what onnxruntime does on this CPU ({host}): equality is not asked for")
     rows: list[Row] = []
-    sizes = [size for size in batches or (len(x),) if size <= len(x)]
-    for done, size in enumerate(sizes):
-        seconds = _contest(programs, peers, x[:size], threads, rounds)
-        for ours, peer in itertools.product(programs, peers):
-            plain = ours == PLAIN and size == max(sizes) and peer.endswith("float32")
-            row = _row(f"{name}, batch {size}", threads, ours, peer, seconds)
-            same = equal if ours == machine and peer.endswith("int8") else None
-            rows.append(replace(row, equal=same, goal=FLOAT_GOAL if plain else None))
+    taken: list[Memory] = []
+    notes: list[str] = []
+    for done, make in enumerate(makers):
+        try:
+            work = make()
+        except (IntsimError, ImportError) as reason:
+            notes.append(f"left out: {reason}")
+            continue
         if progress is not None:
-            progress(done + 1, len(sizes))
-    return Bench(machine=machine_of(), rows=tuple(rows), notes=tuple(notes))
-
-
-def _session(model: bytes, door: str, threads: int) -> Session:
-    """onnxruntime at its best level, from the one input to its outputs."""
-    session = ort.runner(model, threads=threads, optimization="all", expose=False)
-    return lambda x: session({door: x})
-
-
-def _equal(program: Program, session: Session, x: np.ndarray, threads: int) -> bool:
-    theirs, ours = session(x), run(program, x, threads=threads).logits
-    for name, array in ours.items():
-        different = int(np.count_nonzero(array != theirs[name]))
-        if different:
-            raise IntsimError(
-                f"{different} of {array.size} outputs differ from onnxruntime's: nothing was timed",
-                where=name,
-                mend="intsim compare --with onnxruntime shows where it starts",
-            )
-    return True
-
-
-def _contest(
-    programs: dict[str, Program], peers: dict[str, Session], x: np.ndarray, threads: int, rounds: int
-) -> dict[str, list[float]]:
-    """The seconds of everybody in every round: all in turn, the first of a round changes."""
-    works: dict[str, Work] = {name: partial(run, program, x, threads=threads) for name, program in programs.items()}
-    works |= {peer: partial(session, x) for peer, session in peers.items()}
-    repeats = {who: _repeats(work) for who, work in works.items()}
-    seconds: dict[str, list[float]] = {who: [] for who in works}
-    order = list(works)
-    for number in range(rounds):
-        for who in order[number % len(order) :] + order[: number % len(order)]:
-            seconds[who].append(_timed(works[who], repeats[who]))
-    return seconds
-
-
-def _row(work: str, threads: int, ours: str, peer: str, seconds: dict[str, list[float]]) -> Row:
-    ratios = [theirs / own for own, theirs in zip(seconds[ours], seconds[peer], strict=True)]
-    low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
-    return Row(
-        work=work,
-        threads=threads,
-        ours=ours,
-        peer=peer,
-        ratio=statistics.median(ratios),
-        low=low,
-        high=high,
-        rounds=len(ratios),
+            progress(done, work.name)
+        found = contest(work, peers, rounds=rounds)
+        rows += found.rows
+        notes += found.notes
+        if len(work.program.steps) > 1:
+            taken.append(memory(work))
+            if work.wide is not None:
+                notes += decides(work)
+        if on_work is not None:
+            on_work(found.rows)
+    return Bench(
+        machine=machine_of(),
+        rows=tuple(rows),
+        means=(*section_means(rows), *overall(rows)),
+        memory=tuple(taken),
+        notes=(*_about_pairs(), *dict.fromkeys(notes)),
     )
 
 
-def _repeats(work: Work) -> int:
-    """Calls that take about 30 ms together; the first call, which may compile, does not count."""
-    work()
-    return max(1, int(0.03 / max(_timed(work, 1), 1e-7)))
+def _about_pairs() -> tuple[str, ...]:
+    """What must be known of onnxruntime's kernels on this CPU."""
+    if host_machine().name != "ort_x86_avx2":
+        return ()
+    return (
+        "without VNNI onnxruntime's u8s8 kernels add pairs of products in 16 bits, which saturate (target "
+        "ort_x86_avx2): twice as many in an instruction as exact sums of 32 bits can have on AVX2. Weights here have "
+        "7 bits, with which no pair saturates and everybody agrees",
+    )
 
 
-def _timed(work: Work, repeats: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
-        work()
-    return (time.perf_counter() - start) / repeats
+# ---- means -----------------------------------------------------------------------------------------------------
 
 
-def machine_of() -> dict[str, str]:
-    """The machine at hand, and the versions that decide its speed."""
-    from importlib.metadata import version
-
-    packages = {name: version(name) for name in ("numba", "numpy", "onnxruntime")}
-    return {
-        "cpu": _cpu(),
-        "instruction_set": ort.instruction_set(),
-        "onnxruntime_as": ort.host_profile(),
-        "cores": str(os.cpu_count()),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        **packages,
-    }
+def section_means(rows: Sequence[Row]) -> tuple[Mean, ...]:
+    """The geometric mean of every section of several works, against every peer that stands beside all of them."""
+    found = []
+    for section in dict.fromkeys(row.section for row in rows):
+        members = [row for row in rows if row.section == section]
+        works = {row.work for row in members}
+        for peer in dict.fromkeys(row.peer for row in members):
+            ratios = [row.ratio for row in members if row.peer == peer]
+            if section and len(works) > 1 and len(ratios) == len(works):
+                goal, stretch = MEANS.get(section, (None, None)) if peer == ORT else (None, None)
+                found.append(_mean(section, members[0].threads, peer, ratios, goal, stretch))
+    return tuple(found)
 
 
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+def overall(rows: Sequence[Row]) -> tuple[Mean, ...]:
+    """The geometric mean of ours against the best peer of each work, for every number of threads."""
+    found = []
+    for threads in sorted({row.threads for row in rows}):
+        ratios = [row.ratio for row in rows if row.best and row.threads == threads]
+        if ratios:
+            found.append(_mean("all works", threads, BEST, ratios, None, None))
+    return tuple(found)
+
+
+def _mean(
+    section: str, threads: int, peer: str, ratios: Sequence[float], goal: float | None, stretch: float | None
+) -> Mean:
+    return Mean(
+        section=section,
+        threads=threads,
+        peer=peer,
+        ratio=math.exp(sum(map(math.log, ratios)) / len(ratios)),
+        works=len(ratios),
+        goal=goal,
+        stretch=stretch,
+    )

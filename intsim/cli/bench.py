@@ -1,84 +1,163 @@
 """`intsim bench` and `intsim warmup`: our kernels beside their peers, and all of them compiled beforehand."""
 
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
-import numpy as np
+from msgspec.structs import replace
 
 from intsim.cli import options, sources
-from intsim.cli.console import Out, compiling, finish, line, progress, table
+from intsim.cli.console import Out, compiling, finish, line, progress
+from intsim.cli.machines import Machine
 from intsim.cli.quantize import quantized_model
-from intsim.graph import Graph, Pixels
+from intsim.cli.ratios import say, say_work
+from intsim.errors import IntsimError, unknown
+from intsim.graph import Graph
 from intsim.integers import Overflow
-from intsim.quantized import QuantizedGraph
 from intsim.target import Target
 from intsim.targets import TARGETS, with_accumulator
 
 if TYPE_CHECKING:
-    from intsim.bench import Bench
+    from intsim.bench import Bench, Maker, Work
+
+BATCHES = (32, 1)
+QUICK_ROUNDS = 5
 
 
-@click.command(epilog="Example: intsim bench --quick")
-@click.option("--model", default="cnn", metavar="MODEL", help="The network (default: cnn).")
+@click.command(epilog="Example: intsim bench --shape conv:56x56x64:3x3:64:s1 --shape gemm:1000x256x784")
+@click.option("--quick", is_flag=True, help="Fewer works and rounds: a look in about two minutes.")
+@click.option("--section", "sections", metavar="NAME", multiple=True, help="Only these parts of the suite.")
+@click.option("--model", "models", metavar="MODEL", multiple=True, help="This network instead of the suite.")
 @click.option("--calibration", metavar="X.npz", help="Images for a float model (default for the networks that ship).")
-@click.option("--quick", is_flag=True, help="Fewer images and rounds.")
-@click.option("--threads", type=click.IntRange(1), default=1, metavar="N", help="Threads of everybody (default: 1).")
+@click.option(
+    "--shape",
+    "shapes",
+    metavar="SHAPE",
+    multiple=True,
+    help="This layer instead of the suite: gemm:MxNxK, or conv:HxWxC:KHxKW:N with :s2 (stride), :d2 (dilation), "
+    ":g64 (groups), :p0 (padding), :n8 (batch), :float32, :pow2, :single or :double (requantizer) behind it.",
+)
+@click.option(
+    "--kernel",
+    metavar="KERNEL",
+    help="Your own: MODULE:FUNCTION, f(x uint8[m,k], w int8[k,n]) -> int32[m,n]; or FILE.so:SYMBOL, "
+    "void f(const uint8_t *x, const int8_t *w, int32_t *out, int64_t m, int64_t n, int64_t k).",
+)
+@click.option("--threads", type=click.IntRange(1), metavar="N", help="Threads of everybody (default: 1).")
+@click.option("--rounds", type=click.IntRange(1), metavar="R", help="Rounds in which all take turns (default: 11).")
+@click.option("--out", "path", metavar="FILE", help="Write the results there as JSON; in a folder, by the CPU's name.")
 @options.spoken
-def bench(model: str, calibration: str | None, quick: bool, threads: int, out: Out) -> None:
-    """Time our engine beside onnxruntime's int8 and float32 kernels, in turns, as ratios.
+def bench(
+    quick: bool,
+    sections: Sequence[str],
+    models: Sequence[str],
+    calibration: str | None,
+    shapes: Sequence[str],
+    kernel: str | None,
+    threads: int | None,
+    rounds: int | None,
+    path: str | None,
+    out: Out,
+) -> None:
+    """Time our engine beside onnxruntime's kernels and others, in turns, as ratios.
 
-    Where ours emulates onnxruntime on this very CPU, all outputs must be equal before anything is timed.
+    All integers that must be equal are compared before anything is timed, ours with the oracle's too. Without --model
+    and --shape the whole suite runs, with one thread, and networks with two where there are two cores.
     """
-    from intsim.bench import bench
+    from intsim.bench import ROUNDS
+    from intsim.bench import bench as run
 
-    shipped = sources.shipped(model)
+    if path and not Path(path).is_dir():
+        path = options.destination(None, None, path)  # type: ignore[arg-type]
+    if sections and (models or shapes or kernel):
+        raise IntsimError("is a part of the suite", where="--section", mend="leave out --model, --shape and --kernel")
+    with compiling(out):
+        if kernel:
+            _verify(kernel, out)
+        if models or shapes or kernel:
+            makers = _chosen(models, calibration, shapes, kernel or "", threads or 1, out)
+        else:
+            makers = _suite(quick, sections, threads)
+        with progress(out, "in turns", len(makers)) as advance:
+            found = run(
+                makers,
+                rounds=rounds or (QUICK_ROUNDS if quick else ROUNDS),
+                progress=lambda done, work: advance(done, what=work),
+                on_work=partial(say_work, out),
+            )
+    say(found, out)
+    numbers = msgspec.structs.asdict(found)
+    finish(out, "bench", numbers)
+    if path:
+        _keep(path, found, out)
+
+
+def _keep(path: str, found: "Bench", out: Out) -> None:
+    from intsim.bench import results_name
+
+    place = Path(path) / results_name(found.machine) if Path(path).is_dir() else Path(path)
+    finish(replace(out, json=str(place)), "bench", msgspec.structs.asdict(found))
+    line(out, f"written to {place}")
+
+
+# ---- what is timed ---------------------------------------------------------------------------------------------
+
+
+def _suite(quick: bool, sections: Sequence[str], threads: int | None) -> list["Maker"]:
+    """The works of the sections; networks with two threads too, unless the number is said or there is one core."""
+    from intsim.bench import SECTIONS, cores
+
+    for name in sections:
+        if name not in SECTIONS:
+            raise unknown("section", name, SECTIONS)
+    makers: list[Maker] = []
+    for name in sections or SECTIONS:
+        makers += SECTIONS[name](quick, threads or 1)
+        if name == "networks" and threads is None and cores() > 1:
+            makers += SECTIONS[name](quick, 2)
+    return makers
+
+
+def _chosen(
+    models: Sequence[str], calibration: str | None, shapes: Sequence[str], kernel: str, threads: int, out: Out
+) -> list["Maker"]:
+    """The works of the models and shapes; their matrix products where there is a kernel to try."""
+    from intsim.bench.products import products
+    from intsim.bench.shapes import parse
+
+    if kernel and not models and not shapes:
+        shapes = ("gemm:1024x1024x1024", "gemm:1000x256x784", "gemm:3136x64x576")
+    works = [parse(text, threads=threads) for text in shapes]
+    for model in models:
+        works += _networks(model, calibration, threads, out)
+    if kernel:
+        works = [product for work in works for product in products(work, kernel)]
+    return [partial(_given, work) for work in works]
+
+
+def _given(work: "Work") -> "Work":
+    return work
+
+
+def _networks(model: str, calibration: str | None, threads: int, out: Out) -> list["Work"]:
+    from intsim.bench.networks import WEIGHT_BITS, host_machine, of
+
+    shipped, floats = sources.shipped(model), sources.float_path(model)
     images = calibration or (sources.IMAGES if shipped else None)
-    quantized = quantized_model(model, images, {}, (), None, out)
-    batches = (1, 64) if quick else (1, 64, 1000)
-    with compiling(out), progress(out, "in turns", len(batches)) as advance:
-        found = bench(
-            quantized,
-            _inputs(quantized, max(batches)),
-            name=model,
-            float_model=sources.float_path(model),
-            threads=threads,
-            rounds=5 if quick else 11,
-            batches=batches,
-            progress=lambda done, _: advance(done),
-        )
-    _say(found, out)
-    finish(out, "bench", msgspec.structs.asdict(found))
+    bits = {"weight_bits": WEIGHT_BITS} if floats else {}
+    quantized = quantized_model(model, images, bits, [Machine(target=host_machine())], None, out)
+    float_model = floats.read_bytes() if floats else b""
+    return [of(quantized, model, batch, threads=threads, float_model=float_model) for batch in BATCHES]
 
 
-def _inputs(quantized: QuantizedGraph, n: int) -> np.ndarray:
-    """Images of noise as the network's float32 input: what is in them does not change the time."""
-    graph = quantized.graph
-    pixels = np.random.default_rng(0).integers(0, 256, (n, *graph.shapes[graph.inputs[0]])).astype(np.uint8)
-    return graph.pixels.get(graph.inputs[0], Pixels()).to_input(pixels)
+def _verify(kernel: str, out: Out) -> None:
+    from intsim.bench.kernel import tried
 
-
-def _say(found: "Bench", out: Out) -> None:
-    machine = found.machine
-    line(out, f"{machine['cpu']} ({machine['instruction_set']}), {machine['cores']} cores, numba {machine['numba']}")
-    columns = ("work", "threads", "ours", "peer", "peer's time / ours", "quartiles", "same bits", "goal")
-    rows = [
-        (
-            row.work,
-            row.threads,
-            row.ours,
-            row.peer,
-            f"{row.ratio:.3f}",
-            f"{row.low:.3f} to {row.high:.3f}",
-            row.equal,
-            row.goal,
-        )
-        for row in found.rows
-    ]
-    table(out, columns, rows, right=("threads", "peer's time / ours", "goal"))
-    line(out, "more than 1: ours is faster; the median over rounds in which everybody takes turns")
-    for note in found.notes:
-        line(out, f"note: {note}")
+    count = tried(kernel)
+    line(out, f"{kernel}: right in all {count} cases (tails, extremes, sums beyond 32 bits)")
 
 
 # ---- warmup ----------------------------------------------------------------------------------------------------
