@@ -27,7 +27,7 @@ from intsim.bench.records import (
     Work,
 )
 from intsim.bench.shapes import FITTING
-from intsim.engine import run
+from intsim.bench.turns import bound_to
 from intsim.onnx_io import qoperator_model
 from intsim.program import Dot, inside, outside
 from intsim.reference import bound, bound_litert
@@ -176,10 +176,9 @@ def wide(work: Work) -> Peer | None:
     program = work.wide
     if program is None:
         return None
-    (name,) = program.outputs
     x = work.x if work.x.dtype == next(iter(program.inputs.values())).affine.type.dtype else None
     fed = np.abs(work.x.astype(np.int64)).astype(np.uint8) if x is None else x  # wider inputs: their low bytes
-    return Peer(name=WIDE, function=lambda: run(program, fed, threads=work.threads).integers[name], equal=False)
+    return Peer(name=WIDE, function=bound_to(program, fed, work.threads), equal=False)
 
 
 def loop(work: Work) -> Peer | None:

@@ -16,8 +16,9 @@ from msgspec.structs import replace
 
 from intsim.bench.equality import against_oracle, require_equal
 from intsim.bench.records import RIVALS, Factory, Peer, Row, Work
-from intsim.engine import run
+from intsim.engine import bind
 from intsim.errors import IntsimError
+from intsim.program import Program, inside, outside
 
 OURS = "intsim"
 ROUNDS = 11
@@ -37,9 +38,22 @@ class Contest(Struct, frozen=True, kw_only=True):
 
 
 def ours(work: Work) -> Peer:
-    """Our engine's own entry: always `intsim.engine.run`."""
-    (name,) = work.program.outputs
-    return Peer(name=OURS, function=lambda: run(work.program, work.x, threads=work.threads).integers[name], equal=False)
+    """Our engine bound to the work's input, as its peers are to theirs."""
+    return Peer(name=OURS, function=bound_to(work.program, work.x, work.threads), equal=False)
+
+
+def bound_to(program: Program, x: np.ndarray, threads: int) -> Callable[[], np.ndarray]:
+    """The Program on integers `x[n, c, ...]`, from arrays that lie where they are wanted; `[n, c, ...]`, a view."""
+    bound = bind(program, len(x), threads=threads)
+    (goal,), ((name, result),) = bound.inputs.values(), bound.outputs.items()
+    goal[...] = inside(x).reshape(goal.shape)
+    shape = program.tensors[program.outputs[name].tensor].shape
+
+    def function() -> np.ndarray:
+        bound.run()
+        return outside(result.reshape(len(x), *shape))
+
+    return function
 
 
 def contest(work: Work, peers: Mapping[str, Factory], *, rounds: int = ROUNDS) -> Contest:

@@ -9,11 +9,14 @@ import numpy as np
 from intsim.doors import admitted, dequantize_outputs, entered, wanted
 from intsim.engine.arena import run_in
 from intsim.engine.arrays import Counted, run_by_arrays
+from intsim.engine.bound import Bound, bind
 from intsim.engine.ready import borrowed, planned, scheduled
 from intsim.engine.threads import in_threads, processors
 from intsim.errors import IntsimError
 from intsim.ops.dot import adds_per_output
 from intsim.program import Dot, Overflows, Program, Result, outside
+
+__all__ = ["Bound", "bind", "describe", "run"]
 
 Arrays = dict[str, np.ndarray]
 

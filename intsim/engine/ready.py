@@ -1,13 +1,12 @@
 """What planning found, kept for as long as its Program lives: the second run does not plan again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
-import numpy as np
 from msgspec import Struct
 
-from intsim.engine.arena import Arena, get, new_arena, put, run_parts
+from intsim.engine.arena import Arena, new_arena
 from intsim.engine.fusing import fused
 from intsim.engine.planning import Plan, plan
 from intsim.engine.schedule import Schedule, schedule
@@ -52,28 +51,3 @@ def borrowed(ready: Ready) -> Iterator[Arena]:
         arena = new_arena(ready.schedule)
     yield arena
     ready.idle.append(arena)
-
-
-class Bound(Struct, frozen=True, kw_only=True, eq=False):
-    """A Program with memory of its own for `images` images: integers in, run, integers out, and nothing else.
-
-    `put(name, q[n, h, w, c])` sets an input, `run(n)` runs the first n images, `get(name, n)` gives an output.
-    """
-
-    images: int
-    put: Callable[[str, np.ndarray], None]
-    run: Callable[[int], None]
-    get: Callable[[str, int], np.ndarray]
-
-
-def bind(program: Program) -> Bound:
-    """The Program bound to memory, for who runs it often on few images, or measures it."""
-    ready = scheduled(program, single=False)
-    arena = new_arena(ready.schedule)
-    doors = {name: door.tensor for name, door in (*program.inputs.items(), *program.outputs.items())}
-    return Bound(
-        images=ready.schedule.images,
-        put=lambda name, q: put(arena, ready.schedule, doors[name], q),
-        run=lambda n: run_parts(arena, ready.schedule, n),
-        get=lambda name, n: get(arena, ready.schedule, doors[name], n),
-    )

@@ -11,15 +11,11 @@ from intsim.engine.rooms import SLACK, Room, bordered, laid_out, room
 from intsim.engine.settling import in_vectors, settled
 from intsim.engine.wide import Form, forms
 from intsim.integers import IntType
-from intsim.program import AveragePool, Compute, Dot, MaxPool, Program, Tensor, Window
+from intsim.program import Add, AveragePool, Compute, Convert, Dot, Program, Tensor, Window
 from intsim.ranges import Interval, intervals
 
 ARENA = 1 << 20
 """Bytes that the rooms of all images of a chunk may take: what stays in a core's own cache, roughly."""
-
-
-LEAST = -(1 << 15)
-"""What surrounds a tensor whose largest integers are looked for."""
 
 
 class Part(Struct, frozen=True, kw_only=True, eq=False):
@@ -43,12 +39,15 @@ class Schedule(Struct, frozen=True, kw_only=True, eq=False):
     macs: int
 
 
-def schedule(program: Program, planned: Plan, *, single: bool = False) -> Schedule:
-    """The planned Program's schedule. `single`: every step is a part of its own, so that all tensors can be seen."""
+def schedule(program: Program, planned: Plan, *, single: bool = False, images: int = 0) -> Schedule:
+    """The planned Program's schedule. `single`: every step is a part of its own, so that all tensors can be seen.
+
+    `images`: how many the arena takes; as many as a core's cache holds, unless given.
+    """
     known = intervals(program)
     wanted = _rooms(program, planned, known)
     each = sum(one.size for one in wanted.values())
-    images = max(1, min(256, ARENA // max(each, 1)))
+    images = images or max(1, min(256, ARENA // max(each, 1)))
     rooms, size = laid_out(wanted, SCRATCH + SLACK, images)
     parts: list[Part] = []
     run: list[tuple[Planned, tuple[Native, ...]]] = []
@@ -88,10 +87,10 @@ def _rooms(program: Program, planned: Plan, known: dict[str, Interval]) -> dict[
         forms = [best[step.name] for step in readers]
         maker = makers.get(name)
         one = _bare(tensor)
-        wanted = {None if f is None or f.dtype == "int16" else (f.dtype, f.shift) for f in forms}
-        bytes_ = wanted.pop() if len(wanted) == 1 else None
-        if bytes_ and name not in outputs(program) and (maker is None or _settles(maker, bytes_[1])):
-            one = room(tensor.shape, *bytes_)
+        wanted = {(f.dtype, f.shift) for f in forms if f is not None}
+        first = wanted.pop() if len(wanted) == 1 else None
+        if first is not None and first[0] != "int16" and name not in outputs(program) and _makes(maker, first[1]):
+            one = room(tensor.shape, *first)
         rooms[name] = _with_border([step.compute for step in readers], one)
         for step, form in zip(readers, forms, strict=True):
             if form is not None and (form.dtype, form.shift) != (one.dtype, one.shift):
@@ -113,15 +112,17 @@ def _best(planned: Planned, known: dict[str, Interval]) -> Form | None:
     return next(iter(forms(dot, planned.sums, native.padded(dot, known[planned.step.inputs[0]]))), None)
 
 
-def _settles(planned: Planned, shift: int) -> bool:
-    """Whether a step can write bytes with a shift: a sum of products whose requantization is done in vectors."""
+def _makes(maker: Planned | None, shift: int) -> bool:
+    """Whether a step can write bytes with a shift: requantizations in vectors can, and moves."""
     from intsim_kernels.cpu import LANES
 
-    dot = planned.step.compute
-    if not isinstance(dot, Dot) or planned.sums is None:
+    compute = None if maker is None else maker.step.compute
+    if not isinstance(compute, Dot) or maker is None:
+        return shift == 0 or not isinstance(compute, Add | AveragePool | Convert)
+    if maker.sums is None:
         return False
-    columns = -(-len(dot.weight) // LANES) * LANES
-    requantizer = settled(dot.rescale, len(dot.weight), columns, planned.sums.value)
+    columns = -(-len(compute.weight) // LANES) * LANES
+    requantizer = settled(compute.rescale, len(compute.weight), columns, maker.sums.value)
     return requantizer.numbers is not None and (shift == 0 or in_vectors(requantizer, columns) is not None)
 
 
@@ -141,10 +142,8 @@ def _with_border(readers: Iterable[Compute], bare: Room) -> Room:
 
 
 def _padding(compute: Compute) -> tuple[Window, int] | None:
-    """The window that needs a border, and the integer that stands there."""
-    if not isinstance(compute, Dot | AveragePool | MaxPool) or len(compute.window.kernel) > 2:
+    """The window that needs a border, and the integer that stands there; the largest of a window needs none."""
+    if not isinstance(compute, Dot | AveragePool) or len(compute.window.kernel) > 2:
         return None
     window = compute.window
-    if not any(window.begin + window.end):
-        return None
-    return window, LEAST if isinstance(compute, MaxPool) else compute.input_zero_point
+    return (window, compute.input_zero_point) if any(window.begin + window.end) else None

@@ -38,6 +38,10 @@ def in_threads(
                 raise
 
     others = min(threads, len(parts)) - 1
+    if others < 1:
+        for part in parts:
+            done(part.stop - part.start, work(part))
+        return
     jobs = [_pool(others, os.getpid()).submit(take) for _ in range(others)]
     try:
         take()

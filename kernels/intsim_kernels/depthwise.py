@@ -170,8 +170,8 @@ def strip(dtype: str, rows: int, lanes: int, repeat: int, height: int, width: in
                     ends = [(tap // width, tap % width + i) for tap in (first, second)]
                     uses.setdefault((ends[0], ends[1]), []).append((k, i))
             acc = _two(b, start, v.vector(I32, lanes)) * rows
-            for (first, second), wanted in sorted(uses.items()):
-                both = _interleaved(b, tap(*first), tap(*second))
+            for (upper, lower), wanted in sorted(uses.items()):
+                both = _interleaved(b, tap(*upper), tap(*lower))
                 for k, i in wanted:
                     weights = _two(b, b.add(w, I64(8 * lanes * k)), v.vector(I16, 2 * lanes))
                     for half in (0, 1):
