@@ -11,7 +11,7 @@ from intsim.engine.arena import run_in
 from intsim.engine.arrays import Counted, run_by_arrays
 from intsim.engine.bound import Bound, bind
 from intsim.engine.ready import borrowed, planned, scheduled
-from intsim.engine.threads import in_threads, processors
+from intsim.engine.threads import in_threads, processors, shares
 from intsim.errors import IntsimError
 from intsim.ops.dot import adds_per_output
 from intsim.program import Dot, Overflows, Program, Result, outside
@@ -19,9 +19,6 @@ from intsim.program import Dot, Overflows, Program, Result, outside
 __all__ = ["Bound", "bind", "describe", "run"]
 
 Arrays = dict[str, np.ndarray]
-
-MACS_PER_THREAD = 20_000_000
-"""Multiplications below which another thread costs more than it brings."""
 
 
 def run(
@@ -62,9 +59,7 @@ def run(
 
     with _announced(on_compile):
         work, most, macs = _by_arrays(program, count) if by_arrays else _in_arenas(program, bool(keep))
-        threads = min(threads or processors(), 1 + total * macs // MACS_PER_THREAD)
-        size = max(1, min(most, -(-total // threads)))
-        parts = [slice(begin, min(begin + size, total)) for begin in range(0, total, size)]
+        parts, threads = shares(total, most, threads or processors(), macs)
         in_threads(partial(_part, program, work, values, kept), parts, threads, done)
     arrays = {name: np.ascontiguousarray(outside(array)) for name, array in kept.items()}
     integers = {name: arrays[door.tensor] for name, door in program.outputs.items()}

@@ -1,6 +1,6 @@
 """A Program bound to arrays: nothing but the engine itself between the integers that go in and those that come out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -11,7 +11,7 @@ from intsim.engine.planning import plan
 from intsim.engine.ready import Ready, borrowed, scheduled
 from intsim.engine.rooms import Room
 from intsim.engine.schedule import schedule
-from intsim.engine.threads import in_threads
+from intsim.engine.threads import in_threads, shares
 from intsim.program import Program
 
 
@@ -32,11 +32,12 @@ def bind(program: Program, images: int, *, threads: int = 1) -> Bound:
     The arrays lie in the engine's own memory where all images fit it at once, or where there is only one step.
     """
     ready = scheduled(program, single=False)
+    parts, threads = shares(images, ready.schedule.images, threads, ready.schedule.macs)
     if threads == 1 and (images <= ready.schedule.images or len(program.steps) == 1):
         found = _resident(program, images)
         if found is not None:
             return found
-    return _copying(program, ready, images, threads)
+    return _copying(program, ready, images, parts, threads)
 
 
 def _resident(program: Program, images: int) -> Bound | None:
@@ -52,14 +53,12 @@ def _resident(program: Program, images: int) -> Bound | None:
     return Bound(inputs=inputs, outputs=outputs, run=lambda: run_parts(arena, own, images))
 
 
-def _copying(program: Program, ready: Ready, images: int, threads: int) -> Bound:
+def _copying(program: Program, ready: Ready, images: int, parts: Sequence[slice], threads: int) -> Bound:
     own, doors = ready.schedule, (program.inputs, program.outputs)
     inputs, outputs = (
         {name: _space(images, own.rooms[door.tensor], door.affine.type.dtype) for name, door in side.items()}
         for side in doors
     )
-    size = max(1, min(own.images, -(-images // threads)))
-    parts = [slice(begin, min(begin + size, images)) for begin in range(0, images, size)]
 
     def work(part: slice) -> None:
         with borrowed(ready) as arena:

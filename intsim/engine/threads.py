@@ -1,5 +1,6 @@
 """Parts of a batch on several threads of this process."""
 
+import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -8,6 +9,22 @@ from functools import cache
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+MACS_PER_THREAD = 10_000_000
+"""Multiplications below which another thread costs more than it brings."""
+
+
+def shares(images: int, most: int, threads: int, macs: int) -> tuple[list[slice], int]:
+    """Parts of at most `most` images, of nearly the same size, as many for each thread; and how many threads pay.
+
+    `macs`: multiplications of one image.
+    """
+    threads = max(1, min(threads, images, 1 + images * macs // MACS_PER_THREAD))
+    each = -(-images // threads)
+    count = min(images, threads * -(-each // most))
+    cuts = [images * i // count for i in range(count + 1)] if count else [0]
+    return [slice(begin, end) for begin, end in itertools.pairwise(cuts)], threads
 
 
 def in_threads(

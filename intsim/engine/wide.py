@@ -11,6 +11,8 @@ from intsim.engine.rooms import Room, windows
 from intsim.program import Dot
 from intsim.ranges import Interval
 
+NEAR = 1 << 17
+"""Bytes of inputs that a block of rows may take, since every panel of weights goes over all of them."""
 BYTE, SIGNED_BYTE = (0, 255), (-128, 127)
 SIGNED = ("quads on Arm", "signed quads written out")
 """Kinds of tiles whose inputs are signed bytes."""
@@ -147,6 +149,7 @@ def block_of_sums(dot: Dot, form: Form, at: Room, settled: int) -> Block | None:
     block = fitting(per_row, once=spare * (8 + row + shape.columns * 4) + 4 * 64)
     if block < 1:
         return None
+    block = min(block, max(48, NEAR * len(found.base) // at.size))
     addresses = -(-(block + spare) * shape.columns * 4 // 64) * 64
     copies = addresses + (block + spare) * 8
     totals = -(-(copies + (block + spare) * row) // 64) * 64
