@@ -7,17 +7,18 @@ from msgspec.structs import replace
 from intsim.engine.calls import Call
 from intsim.engine.rescale import Requantizer, plan_rescale
 from intsim.engine.rooms import Room, places
-from intsim.integers import Overflow
+from intsim.integers import Overflow, Rounding
 from intsim.program import Rescale
 from intsim.ranges import Interval
 from intsim.target import Float32Requantize
 
 
 class Vectors(Struct, frozen=True, kw_only=True, eq=False):
-    """A requantization in vectors: a rule of `intsim_kernels.epilogue`, its arrays, and the ends."""
+    """A requantization in vectors: a rule of `intsim_kernels.epilogue`, its arrays, columns at once, and the ends."""
 
     rule: str
     arrays: dict[str, np.ndarray]
+    lanes: int
     after: int
     low: int
     high: int
@@ -68,7 +69,7 @@ def _by_loops(requantizer: Requantizer, sums: str, first: tuple[int, ...], out: 
 def _by_vectors(found: Vectors, first: tuple[int, ...], out: Room) -> Call:
     from intsim_kernels.epilogue import settling
 
-    routine = settling(found.rule, out.dtype, tuple(found.arrays))
+    routine = settling(found.rule, out.dtype, tuple(found.arrays), found.lanes)
     ends = (found.after + out.shift, found.low + out.shift, found.high + out.shift)
     return Call(routine=routine, words=(*first, *ends, *found.arrays.values()))
 
@@ -95,11 +96,11 @@ def in_vectors(requantizer: Requantizer, columns: int) -> Vectors | None:
         return None
     match requantizer.kernel:
         case "doubled":
-            return _doubled(requantizer)
+            return _doubled(requantizer, columns)
         case "fixed_point":
-            return _single(requantizer)
+            return _single(requantizer, columns)
         case "float_scale":
-            return _float32(requantizer)
+            return _float32(requantizer, columns)
     return None
 
 
@@ -117,16 +118,22 @@ def _steps(last: np.ndarray, dtype: type) -> dict[str, np.ndarray]:
     return {name: array for name, array in found.items() if name in ("right", "t") or array.any()}
 
 
-def _doubled(requantizer: Requantizer) -> Vectors | None:
+def _doubled(requantizer: Requantizer, columns: int) -> Vectors | None:
+    from intsim_kernels.epilogue import lanes_of
+
     assert requantizer.numbers is not None
     multiplier, left, last, after, _, _ = requantizer.numbers
     ends = _ends(requantizer, after)
-    arrays = {"multiplier": multiplier, "left": left, **_steps(last, np.int32)}
-    return None if ends is None else Vectors(rule="doubled", arrays=arrays, **ends)
+    if ends is None:
+        return None
+    arrays = {"multiplier": multiplier} | ({"left": left} if left.any() else {}) | _steps(last, np.int32)
+    return Vectors(rule="doubled", arrays=arrays, lanes=lanes_of("doubled", columns), **ends)
 
 
-def _single(requantizer: Requantizer) -> Vectors | None:
+def _single(requantizer: Requantizer, columns: int) -> Vectors | None:
     """One rounding: of an int32 sum itself, or of its product with a multiplier of 31 bits."""
+    from intsim_kernels.epilogue import lanes_of
+
     assert requantizer.numbers is not None
     multiplier, _, register, _, add, last, middle, after, *_ = requantizer.numbers
     right, ends = last[0], _ends(requantizer, after)
@@ -136,24 +143,40 @@ def _single(requantizer: Requantizer) -> Vectors | None:
     if (((largest * multiplier.astype(object) + abs(add)) >> right) + abs(after) + 1 >= 1 << 31).any():
         return None
     if (multiplier == 1).all() and not add.any() and right.max() <= 30:
-        return Vectors(rule="shift", arrays=_steps(last, np.int32), **ends)
-    arrays = {"multiplier": multiplier, "add": add, **_steps(last, np.int64)}
-    return Vectors(rule="product", arrays={name: _parted(array) for name, array in arrays.items()}, **ends)
+        rule, arrays = "shift", _nudged(requantizer, add, last, np.int32)
+    else:
+        rule, arrays = "product", {"multiplier": multiplier, **_nudged(requantizer, add, last, np.int64)}
+    lanes = lanes_of(rule, columns)
+    if rule == "product":
+        arrays = {name: _parted(array, lanes) for name, array in arrays.items()}
+    return Vectors(rule=rule, arrays=arrays, lanes=lanes, **ends)
 
 
-def _parted(array: np.ndarray) -> np.ndarray:
-    """In every vector of columns the even ones before the odd ones."""
-    from intsim_kernels.cpu import LANES
+def _nudged(requantizer: Requantizer, add: np.ndarray, last: np.ndarray, dtype: type) -> dict[str, np.ndarray]:
+    """What is added before the shift, and the shift; half up is rounding down after adding a half."""
+    rounding = getattr(requantizer.rescale.rule, "rounding", None)
+    half = (np.int64(1) << last[0]) >> 1
+    fits = dtype is np.int64 or requantizer.largest + int(half.max()) < 1 << 31
+    if rounding is Rounding.HALF_UP and fits:
+        add, found = add + half, {"right": last[0].astype(dtype)}
+    else:
+        found = _steps(last, dtype)
+    return ({"add": add.astype(dtype)} if add.any() else {}) | found
 
-    return np.ascontiguousarray(array.reshape(-1, LANES // 2, 2).transpose(0, 2, 1)).reshape(-1)
+
+def _parted(array: np.ndarray, lanes: int) -> np.ndarray:
+    """In every so many columns the even ones before the odd ones."""
+    return np.ascontiguousarray(array.reshape(-1, lanes // 2, 2).transpose(0, 2, 1)).reshape(-1)
 
 
-def _float32(requantizer: Requantizer) -> Vectors | None:
+def _float32(requantizer: Requantizer, columns: int) -> Vectors | None:
     from intsim_kernels import codes
+    from intsim_kernels.epilogue import lanes_of
 
     assert requantizer.numbers is not None
     multiplier, divisor, before, mode, after, low, high, _ = requantizer.numbers
     if multiplier.dtype != np.float32 or mode != codes.HALF_EVEN or (divisor != 1).any():
         return None
     arrays = {"multiplier": multiplier} | ({"before": before} if before.any() else {})
-    return Vectors(rule="float32", arrays=arrays, after=after, low=low, high=high)
+    lanes = lanes_of("float32", columns)
+    return Vectors(rule="float32", arrays=arrays, lanes=lanes, after=after, low=low, high=high)

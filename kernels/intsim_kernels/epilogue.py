@@ -1,8 +1,9 @@
 """Requantization in vectors of columns: the rules that fit 32-bit lanes, or 64-bit ones two by two.
 
-Sums int32 `[rows][columns]`, columns a multiple of the lanes. A rule's numbers are arrays of one number a column; the
-meaning is that of the loops in `requantize`, which are their definition, and of `rounding.steps` for right, t, below,
-odd. Bound: the multiplications, of which the CPU does one vector of half as many lanes at a time.
+Sums int32 `[rows][columns]`, columns a multiple of the lanes that are settled together. A rule's numbers are arrays of
+one number a column; the meaning is that of the loops in `requantize`, which are their definition, and of
+`rounding.steps` for right, t, below, odd. Bound: the multiplications, of which the CPU does one vector of half as many
+lanes at a time.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ F32 = ir.FloatType()
 # A rule's arrays, in the order in which a routine wants them, and the type of their numbers.
 ARRAYS = {
     "doubled": (I32, ("multiplier", "left", "right", "t", "below", "odd")),
-    "shift": (I32, ("right", "t", "below", "odd")),
+    "shift": (I32, ("add", "right", "t", "below", "odd")),
     "product": (I64, ("multiplier", "add", "right", "t", "below", "odd")),
     "float32": (F32, ("multiplier", "before")),
 }
@@ -50,9 +51,11 @@ def _joined(b: Any, even: Any, odd: Any) -> Any:
 
 
 def _shifted(b: Any, n: Any, right: Any, t: Any, below: Any, odd: Any) -> Any:
-    """`rounding.shifted` in every lane; `below` and `odd` None: 0."""
+    """`rounding.shifted` in every lane; `below` and `odd` None: 0; `t` None: rounded down."""
     kind, lanes = n.type.element, n.type.count
     q = b.ashr(n, right)
+    if t is None:
+        return q
     if below is not None:
         t = b.add(t, b.and_(below, b.ashr(n, v.constant(kind, lanes, kind.width - 1))))
     if odd is not None:
@@ -63,14 +66,16 @@ def _shifted(b: Any, n: Any, right: Any, t: Any, below: Any, odd: Any) -> Any:
 
 
 def _doubled(b: Any, x: Any, arrays: dict[str, Any]) -> Any:
-    lanes = LANES // 2
+    lanes = x.type.count // 2
     nudge = v.constant(I64, lanes, 1 << 30)
-    pairs = zip(_halves(b, b.shl(x, arrays["left"])), _halves(b, arrays["multiplier"]), strict=True)
+    x = b.shl(x, arrays["left"]) if "left" in arrays else x
+    pairs = zip(_halves(b, x), _halves(b, arrays["multiplier"]), strict=True)
     even, odd = (b.lshr(b.add(b.mul(a, m), nudge), v.constant(I64, lanes, 31)) for a, m in pairs)
     return _shifted(b, _joined(b, even, odd), *(arrays.get(name) for name in ("right", "t", "below", "odd")))
 
 
 def _shift(b: Any, x: Any, arrays: dict[str, Any]) -> Any:
+    x = b.add(x, arrays["add"]) if "add" in arrays else x
     return _shifted(b, x, *(arrays.get(name) for name in ("right", "t", "below", "odd")))
 
 
@@ -79,26 +84,38 @@ def _product(b: Any, x: Any, arrays: dict[str, Any]) -> Any:
     done = []
     for half, a in enumerate(_halves(b, x)):
         here = {name: pair[half] for name, pair in arrays.items()}
-        places = v.constant(I64, LANES // 2, 32)
+        places = v.constant(I64, x.type.count // 2, 32)
         factor = b.ashr(b.shl(here["multiplier"], places), places)  # fits int32: one multiplication
-        n = b.add(b.mul(a, factor), here["add"])
+        n = b.mul(a, factor)
+        n = b.add(n, here["add"]) if "add" in here else n
         done.append(_shifted(b, n, *(here.get(name) for name in ("right", "t", "below", "odd"))))
     return _joined(b, *done)
 
 
 def _float32(b: Any, x: Any, arrays: dict[str, Any], low: Any, high: Any) -> Any:
     """Clamped before the conversion, to integers that the type holds: nothing changes, and nothing is undefined."""
-    floats = v.vector(F32, LANES)
+    lanes = x.type.count
+    floats = v.vector(F32, lanes)
     y = b.fmul(b.sitofp(x, floats), arrays["multiplier"])
     y = b.fadd(y, arrays["before"]) if "before" in arrays else y
-    y = v.intrinsic(b, f"llvm.roundeven.v{LANES}f32", floats, [y])
-    for name, end in (("maxnum", low), ("minnum", high)):
-        y = v.intrinsic(b, f"llvm.{name}.v{LANES}f32", floats, [y, b.sitofp(end, floats)])
-    return b.fptosi(y, v.vector(I32, LANES))
+    y = v.intrinsic(b, f"llvm.roundeven.v{lanes}f32", floats, [y])
+    least, most = b.sitofp(low, floats), b.sitofp(high, floats)
+    y = b.select(b.fcmp_ordered(">", y, least), y, least)  # no sum is NaN: these are one instruction each
+    y = b.select(b.fcmp_ordered("<", y, most), y, most)
+    return b.fptosi(y, x.type)
+
+
+# Vectors that are settled together: narrow results fill a vector, and what only divides them by lanes is shared.
+TOGETHER = {"float32": 4, "shift": 4, "doubled": 2, "product": 1}
+
+
+def lanes_of(rule: str, columns: int) -> int:
+    """Columns that a rule settles at once, of so many; 0: it cannot."""
+    return next((n * LANES for n in (4, 2, 1) if n <= TOGETHER[rule] and columns % (n * LANES) == 0), 0)
 
 
 @cache
-def rows(rule: str, to: str, given: tuple[str, ...]) -> Any:
+def rows(rule: str, to: str, given: tuple[str, ...], lanes: int) -> Any:
     """The intrinsic f(acc, rows, vectors, arrays, after, low, high, out): all addresses but rows, vectors, and ends.
 
     `arrays`: the address of the addresses of the `given` arrays of the rule. out = clamp(rule(acc) + after).
@@ -110,20 +127,20 @@ def rows(rule: str, to: str, given: tuple[str, ...]) -> Any:
     def settle(typingctx: Any, acc: Any, n: Any, count: Any, arrays: Any, after: Any, low: Any, high: Any, out: Any):
         def codegen(context: Any, b: Any, signature: Any, args: Any) -> Any:
             acc, n, count, arrays, after, low, high, out = args
-            words = v.vector(I32, LANES)
+            words = v.vector(I32, lanes)
             bases = [v.load(b, b.add(arrays, I64(8 * i)), I64) for i in range(len(given))]
-            ends = [v.splat(b, b.trunc(end, I32), LANES) for end in (after, low, high)]
+            ends = [v.splat(b, b.trunc(end, I32), lanes) for end in (after, low, high)]
             item = TYPES[to].width // 8
 
             def numbers(at: Any) -> dict[str, Any]:
                 found: dict[str, Any] = {}
                 for name, base in zip(given, bases, strict=True):
-                    here = b.add(base, b.mul(at, I64(LANES * bytes_of)))
+                    here = b.add(base, b.mul(at, I64(lanes * bytes_of)))
                     if element is I64:
-                        half = v.vector(I64, LANES // 2)
-                        found[name] = (v.load(b, here, half), v.load(b, b.add(here, I64(4 * LANES)), half))
+                        half = v.vector(I64, lanes // 2)
+                        found[name] = (v.load(b, here, half), v.load(b, b.add(here, I64(4 * lanes)), half))
                     else:
-                        found[name] = v.load(b, here, v.vector(element, LANES))
+                        found[name] = v.load(b, here, v.vector(element, lanes))
                 return found
 
             def one(at: Any, state: Sequence[Any]) -> list[Any]:
@@ -135,9 +152,9 @@ def rows(rule: str, to: str, given: tuple[str, ...]) -> Any:
                 else:
                     y = b.add({"doubled": _doubled, "shift": _shift, "product": _product}[rule](b, x, found), after)
                     for name, end in (("smax", low), ("smin", high)):
-                        y = v.intrinsic(b, f"llvm.{name}.v{LANES}i32", words, [y, end])
-                v.store(b, y if to == "int32" else b.trunc(y, v.vector(TYPES[to], LANES)), out)
-                return [b.add(acc, I64(4 * LANES)), b.add(out, I64(item * LANES))]
+                        y = v.intrinsic(b, f"llvm.{name}.v{lanes}i32", words, [y, end])
+                v.store(b, y if to == "int32" else b.trunc(y, v.vector(TYPES[to], lanes)), out)
+                return [b.add(acc, I64(4 * lanes)), b.add(out, I64(item * lanes))]
 
             v.loop(b, n, [acc, out], lambda _, state: v.loop(b, count, state, one))
             return context.get_dummy_value()
@@ -148,16 +165,18 @@ def rows(rule: str, to: str, given: tuple[str, ...]) -> Any:
 
 
 ROWS: Any = None
+WIDTH = 1
 
 
 def settle(p, arena, begin, end):
     """Rows begin..end: from scratch to scratch, or, `ADVANCE` bytes a row further, right to where the tensor lies."""
     out = arena + word(p, OUT) + begin * word(p, ADVANCE)
     after, low, high = word(p, AFTER), word(p, LOW), word(p, HIGH)
-    ROWS(arena + word(p, ACC), end - begin, word(p, COLUMNS) // LANES, p + 8 * FIRST, after, low, high, out)
+    ROWS(arena + word(p, ACC), end - begin, word(p, COLUMNS) // WIDTH, p + 8 * FIRST, after, low, high, out)
 
 
 @cache
-def settling(rule: str, to: str, given: tuple[str, ...]) -> Any:
-    """The routine of a rule with the given arrays, for results of a type, by name."""
-    return routine(settle, "-".join((rule, to, *given)), ROWS=rows(rule, to, given))
+def settling(rule: str, to: str, given: tuple[str, ...], lanes: int) -> Any:
+    """The routine of a rule with the given arrays, for results of a type, by name, and columns `lanes` at a time."""
+    variant = "-".join((rule, to, *given, str(lanes)))
+    return routine(settle, variant, ROWS=rows(rule, to, given, lanes), WIDTH=lanes)
