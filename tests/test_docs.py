@@ -29,8 +29,11 @@ def readme_script() -> ModuleType:
     return module
 
 
-def test_the_table_of_machines_is_current() -> None:
-    assert readme_script().machines() in text(ROOT / "README.md"), "run: python benchmarks/readme.py"
+@pytest.mark.parametrize(
+    ("page", "part"), [("README.md", "machines"), ("README.md", "speed in short"), ("docs/speed.md", "speed")]
+)
+def test_what_a_command_makes_is_current(page: str, part: str) -> None:
+    assert readme_script().made(page, part) in text(ROOT / page), "run: python benchmarks/readme.py"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -13,6 +13,7 @@ from intsim.bench.turns import ROUNDS, contest
 from intsim.errors import IntsimError
 
 __all__ = [
+    "BEST",
     "PEERS",
     "ROUNDS",
     "SECTIONS",
