@@ -43,6 +43,8 @@ def settle(requantizer: Requantizer, acc: np.ndarray, out: np.ndarray) -> None:
 def plan_rescale(rescale: Rescale, channels: int, acc: Interval) -> Requantizer:
     """The requantization of accumulators `[rows, channels]` that lie in `acc`."""
     planned = None
+    if rescale.overflow is Overflow.SATURATE:  # ends that no kernel's result reaches
+        rescale = replace(rescale, low=max(rescale.low, 1 - LIMIT), high=min(rescale.high, LIMIT - 1))
     match rescale.rule if max(map(abs, acc)) < LIMIT else None:
         case FixedPoint() | PowerOfTwo():
             planned = _fixed(rescale, channels, acc)
