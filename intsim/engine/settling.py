@@ -5,6 +5,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from intsim.engine.calls import Call
+from intsim.engine.operands import INT32, within
 from intsim.engine.rescale import Requantizer, plan_rescale
 from intsim.engine.rooms import Room, places
 from intsim.integers import Overflow, Rounding
@@ -92,7 +93,7 @@ def in_vectors(requantizer: Requantizer, columns: int) -> Vectors | None:
 
     if columns % LANES or not requantizer.narrow or requantizer.rescale.overflow is not Overflow.SATURATE:
         return None
-    if max(abs(requantizer.rescale.low), abs(requantizer.rescale.high)) >= 1 << 31:
+    if not within((requantizer.rescale.low, requantizer.rescale.high), INT32):
         return None
     match requantizer.kernel:
         case "doubled":
@@ -112,8 +113,16 @@ def _ends(requantizer: Requantizer, after: np.ndarray) -> dict[str, int] | None:
     return {"after": int(after[0]), "low": rescale.low, "high": rescale.high}
 
 
-def _steps(last: np.ndarray, dtype: type) -> dict[str, np.ndarray]:
-    """right and t, and below and odd where they are not 0 anyway."""
+def _last(requantizer: Requantizer, last: np.ndarray, largest: int, dtype: type) -> dict[str, np.ndarray]:
+    """The last shift of numbers up to `largest`: what is added before it, or thresholds for the rest.
+
+    Half up is rounding down after adding a half; half away from zero, too, with 1 less for negative numbers.
+    """
+    rounding = getattr(requantizer.rescale.rule, "rounding", None)
+    right, half = last[0].astype(dtype), ((np.int64(1) << last[0].astype(np.int64)) >> 1).astype(dtype)
+    if rounding in (Rounding.HALF_UP, Rounding.HALF_AWAY) and largest + int(half.max()) < 1 << (half.itemsize * 8 - 1):
+        away = {"away": -(half > 0).astype(dtype)} if rounding is Rounding.HALF_AWAY else {}
+        return {"right": right, "half": half, **away}
     found = dict(zip(("right", "t", "below", "odd"), last.astype(dtype), strict=True))
     return {name: array for name, array in found.items() if name in ("right", "t") or array.any()}
 
@@ -126,7 +135,10 @@ def _doubled(requantizer: Requantizer, columns: int) -> Vectors | None:
     ends = _ends(requantizer, after)
     if ends is None:
         return None
-    arrays = {"multiplier": multiplier} | ({"left": left} if left.any() else {}) | _steps(last, np.int32)
+    reach = requantizer.largest << int(left.max())
+    high = min(1 << 31, (reach * int(multiplier.max()) >> 31) + 1) if reach < 1 << 31 else 1 << 31
+    arrays = {"multiplier": multiplier} | ({"left": left} if left.any() else {})
+    arrays |= _last(requantizer, last, high, np.int32)
     return Vectors(rule="doubled", arrays=arrays, lanes=lanes_of("doubled", columns), **ends)
 
 
@@ -136,32 +148,24 @@ def _single(requantizer: Requantizer, columns: int) -> Vectors | None:
 
     assert requantizer.numbers is not None
     multiplier, _, register, _, add, last, middle, after, *_ = requantizer.numbers
-    right, ends = last[0], _ends(requantizer, after)
+    right, ends, largest = last[0], _ends(requantizer, after), requantizer.largest
     if register or middle[0] or ends is None or multiplier.min() < 0 or multiplier.max() >= 1 << 31:
         return None
-    largest = requantizer.largest
     if (((largest * multiplier.astype(object) + abs(add)) >> right) + abs(after) + 1 >= 1 << 31).any():
         return None
     if (multiplier == 1).all() and not add.any() and right.max() <= 30:
-        rule, arrays = "shift", _nudged(requantizer, add, last, np.int32)
-    else:
-        rule, arrays = "product", {"multiplier": multiplier, **_nudged(requantizer, add, last, np.int64)}
+        arrays = _last(requantizer, last, largest, np.int32)
+        return Vectors(rule="shift", arrays=arrays, lanes=lanes_of("shift", columns), **ends)
+    reach = largest * int(multiplier.max()) + int(np.abs(add).max())
+    arrays = {"multiplier": multiplier} | ({"add": add} if add.any() else {})
+    arrays |= _last(requantizer, last, reach, np.int64)
+    rule = "product"
+    if arrays.keys() == {"multiplier", "right", "half"} and right.min() >= 32:
+        shift = (arrays.pop("right") - 32).astype(np.int32)
+        rule, arrays = "high", {**arrays, "right32": shift}
     lanes = lanes_of(rule, columns)
-    if rule == "product":
-        arrays = {name: _parted(array, lanes) for name, array in arrays.items()}
+    arrays = {name: v if v.dtype == np.int32 else _parted(v.astype(np.int64), lanes) for name, v in arrays.items()}
     return Vectors(rule=rule, arrays=arrays, lanes=lanes, **ends)
-
-
-def _nudged(requantizer: Requantizer, add: np.ndarray, last: np.ndarray, dtype: type) -> dict[str, np.ndarray]:
-    """What is added before the shift, and the shift; half up is rounding down after adding a half."""
-    rounding = getattr(requantizer.rescale.rule, "rounding", None)
-    half = (np.int64(1) << last[0]) >> 1
-    fits = dtype is np.int64 or requantizer.largest + int(half.max()) < 1 << 31
-    if rounding is Rounding.HALF_UP and fits:
-        add, found = add + half, {"right": last[0].astype(dtype)}
-    else:
-        found = _steps(last, dtype)
-    return ({"add": add.astype(dtype)} if add.any() else {}) | found
 
 
 def _parted(array: np.ndarray, lanes: int) -> np.ndarray:

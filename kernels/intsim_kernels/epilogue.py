@@ -27,13 +27,11 @@ FIRST = 7
 TYPES = {"uint8": I8, "int8": I8, "int16": I16, "int32": I32}
 F32 = ir.FloatType()
 
-# A rule's arrays, in the order in which a routine wants them, and the type of their numbers.
-ARRAYS = {
-    "doubled": (I32, ("multiplier", "left", "right", "t", "below", "odd")),
-    "shift": (I32, ("add", "right", "t", "below", "odd")),
-    "product": (I64, ("multiplier", "add", "right", "t", "below", "odd")),
-    "float32": (F32, ("multiplier", "before")),
-}
+# The type of a rule's numbers. The last shift of all but "high" and "float32" is by `right`, and rounds by `t`, `below`
+# and `odd` as `rounding.shifted`, or by what is added before: `half`, and `away` (-1 or 0) to negative numbers.
+NUMBERS = {"doubled": I32, "shift": I32, "product": I64, "high": I64, "float32": F32}
+INT32 = ("right32",)
+"""Arrays that are int32 whatever the rule."""
 
 
 def _halves(b: Any, x: Any) -> tuple[Any, Any]:
@@ -50,46 +48,56 @@ def _joined(b: Any, even: Any, odd: Any) -> Any:
     return b.bitcast(b.or_(low, b.shl(odd, v.constant(I64, lanes, 32))), v.vector(I32, 2 * lanes))
 
 
-def _shifted(b: Any, n: Any, right: Any, t: Any, below: Any, odd: Any) -> Any:
-    """`rounding.shifted` in every lane; `below` and `odd` None: 0; `t` None: rounded down."""
-    kind, lanes = n.type.element, n.type.count
+def _shifted(b: Any, n: Any, arrays: dict[str, Any]) -> Any:
+    """The last shift, in every lane; arrays that are not given are 0, and without `t` the rest is dropped."""
+    kind, lanes, right = n.type.element, n.type.count, arrays["right"]
+    sign = b.ashr(n, v.constant(kind, lanes, kind.width - 1))
+    if "half" in arrays:
+        n = b.add(n, arrays["half"])
+        n = b.add(n, b.and_(sign, arrays["away"])) if "away" in arrays else n
     q = b.ashr(n, right)
-    if t is None:
+    if "t" not in arrays:
         return q
-    if below is not None:
-        t = b.add(t, b.and_(below, b.ashr(n, v.constant(kind, lanes, kind.width - 1))))
-    if odd is not None:
-        one = v.constant(kind, lanes, 1)
-        t = b.add(t, b.and_(odd, b.sub(v.constant(kind, lanes, 0), b.and_(q, one))))
+    t = b.add(arrays["t"], b.and_(arrays["below"], sign)) if "below" in arrays else arrays["t"]
+    if "odd" in arrays:
+        odd = b.sub(v.constant(kind, lanes, 0), b.and_(q, v.constant(kind, lanes, 1)))
+        t = b.add(t, b.and_(arrays["odd"], odd))
     more = b.icmp_signed(">", b.sub(n, b.shl(q, right)), t)
     return b.sub(q, b.sext(more, n.type))
 
 
 def _doubled(b: Any, x: Any, arrays: dict[str, Any]) -> Any:
+    """The last shift of half_up(x * 2^left * multiplier / 2^31), which int32 holds."""
     lanes = x.type.count // 2
     nudge = v.constant(I64, lanes, 1 << 30)
     x = b.shl(x, arrays["left"]) if "left" in arrays else x
     pairs = zip(_halves(b, x), _halves(b, arrays["multiplier"]), strict=True)
     even, odd = (b.lshr(b.add(b.mul(a, m), nudge), v.constant(I64, lanes, 31)) for a, m in pairs)
-    return _shifted(b, _joined(b, even, odd), *(arrays.get(name) for name in ("right", "t", "below", "odd")))
+    return _shifted(b, _joined(b, even, odd), arrays)
 
 
-def _shift(b: Any, x: Any, arrays: dict[str, Any]) -> Any:
-    x = b.add(x, arrays["add"]) if "add" in arrays else x
-    return _shifted(b, x, *(arrays.get(name) for name in ("right", "t", "below", "odd")))
+def _products(b: Any, x: Any, arrays: dict[str, Any]) -> list[tuple[Any, dict[str, Any]]]:
+    """x * multiplier + add, even and odd lanes, with the other arrays: int64, the even columns before the odd ones."""
+    done, places = [], v.constant(I64, x.type.count // 2, 32)
+    for half, a in enumerate(_halves(b, x)):
+        here = {name: pair[half] for name, pair in arrays.items() if name not in INT32}
+        factor = b.ashr(b.shl(here.pop("multiplier"), places), places)  # fits int32: one multiplication
+        n = b.mul(a, factor)
+        done.append((b.add(n, here.pop("add")) if "add" in here else n, here))
+    return done
 
 
 def _product(b: Any, x: Any, arrays: dict[str, Any]) -> Any:
-    """Its arrays are int64, the even columns of a vector before the odd ones."""
-    done = []
-    for half, a in enumerate(_halves(b, x)):
-        here = {name: pair[half] for name, pair in arrays.items()}
-        places = v.constant(I64, x.type.count // 2, 32)
-        factor = b.ashr(b.shl(here["multiplier"], places), places)  # fits int32: one multiplication
-        n = b.mul(a, factor)
-        n = b.add(n, here["add"]) if "add" in here else n
-        done.append(_shifted(b, n, *(here.get(name) for name in ("right", "t", "below", "odd"))))
-    return _joined(b, *done)
+    """The last shift of x * multiplier, in 64 bits."""
+    return _joined(b, *(_shifted(b, n, here) for n, here in _products(b, x, arrays)))
+
+
+def _high(b: Any, x: Any, arrays: dict[str, Any]) -> Any:
+    """floor((x * multiplier + half) / 2^(32 + right32)): the upper half of each product, shifted on in 32 bits."""
+    lanes = x.type.count // 2
+    even, odd = (b.add(n, here["half"]) for n, here in _products(b, x, arrays))
+    upper = b.or_(b.lshr(even, v.constant(I64, lanes, 32)), b.and_(odd, v.constant(I64, lanes, -1 << 32)))
+    return b.ashr(b.bitcast(upper, x.type), arrays["right32"])
 
 
 def _float32(b: Any, x: Any, arrays: dict[str, Any], low: Any, high: Any) -> Any:
@@ -106,12 +114,15 @@ def _float32(b: Any, x: Any, arrays: dict[str, Any], low: Any, high: Any) -> Any
 
 
 # Vectors that are settled together: narrow results fill a vector, and what only divides them by lanes is shared.
-TOGETHER = {"float32": 4, "shift": 4, "doubled": 2, "product": 1}
+TOGETHER = {"float32": 4, "shift": 4, "doubled": 2, "product": 1, "high": 1}
 
 
 def lanes_of(rule: str, columns: int) -> int:
     """Columns that a rule settles at once, of so many; 0: it cannot."""
     return next((n * LANES for n in (4, 2, 1) if n <= TOGETHER[rule] and columns % (n * LANES) == 0), 0)
+
+
+RULES = {"doubled": _doubled, "shift": _shifted, "product": _product, "high": _high}
 
 
 @cache
@@ -120,8 +131,7 @@ def rows(rule: str, to: str, given: tuple[str, ...], lanes: int) -> Any:
 
     `arrays`: the address of the addresses of the `given` arrays of the rule. out = clamp(rule(acc) + after).
     """
-    element, _ = ARRAYS[rule]
-    bytes_of = element.width // 8 if element is I64 else 4
+    kinds = {name: I32 if name in INT32 else NUMBERS[rule] for name in given}
 
     @intrinsic
     def settle(typingctx: Any, acc: Any, n: Any, count: Any, arrays: Any, after: Any, low: Any, high: Any, out: Any):
@@ -135,12 +145,13 @@ def rows(rule: str, to: str, given: tuple[str, ...], lanes: int) -> Any:
             def numbers(at: Any) -> dict[str, Any]:
                 found: dict[str, Any] = {}
                 for name, base in zip(given, bases, strict=True):
-                    here = b.add(base, b.mul(at, I64(lanes * bytes_of)))
-                    if element is I64:
+                    kind = kinds[name]
+                    here = b.add(base, b.mul(at, I64(lanes * (8 if kind is I64 else 4))))
+                    if kind is I64:
                         half = v.vector(I64, lanes // 2)
                         found[name] = (v.load(b, here, half), v.load(b, b.add(here, I64(4 * lanes)), half))
                     else:
-                        found[name] = v.load(b, here, v.vector(element, lanes))
+                        found[name] = v.load(b, here, v.vector(kind, lanes))
                 return found
 
             def one(at: Any, state: Sequence[Any]) -> list[Any]:
@@ -150,7 +161,7 @@ def rows(rule: str, to: str, given: tuple[str, ...], lanes: int) -> Any:
                 if rule == "float32":
                     y = b.add(_float32(b, x, found, b.sub(low, after), b.sub(high, after)), after)
                 else:
-                    y = b.add({"doubled": _doubled, "shift": _shift, "product": _product}[rule](b, x, found), after)
+                    y = b.add(RULES[rule](b, x, found), after)
                     for name, end in (("smax", low), ("smin", high)):
                         y = v.intrinsic(b, f"llvm.{name}.v{lanes}i32", words, [y, end])
                 v.store(b, y if to == "int32" else b.trunc(y, v.vector(TYPES[to], lanes)), out)
