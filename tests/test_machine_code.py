@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 
 AVX2 = "+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+lzcnt,+movbe"
 VNNI = f"{AVX2},+avx512f,+avx512bw,+avx512vl,+avx512dq,+avx512cd,+avx512vnni"
-CPUS = {"x86-64": "+sse2", "haswell": AVX2, "icelake-server": VNNI}
+CPUS = {"x86-64": "+sse2", "haswell": AVX2, "icelake-server": VNNI, "alderlake": f"{AVX2},+avxvnni"}
 
 
 @cache
@@ -34,7 +34,7 @@ def compiled_for(cpu: str) -> dict[str, list[Counter[str]]]:
 
 
 def counted(loop: list[str]) -> Counter[str]:
-    return Counter(line.split()[0] for line in loop) + Counter(stack=sum("%rsp" in line for line in loop))
+    return Counter(line.removeprefix("{vex}").split()[0] for line in loop) + Counter(stack=sum("%rsp" in line for line in loop))
 
 
 def busiest(loops: list[Counter[str]], *mnemonics: str) -> Counter[str]:
@@ -75,6 +75,13 @@ def test_vnni_multiplies_fours_of_bytes() -> None:
         assert not any(name.startswith(("vpmadd", "vpmul")) for name in loop), (width, loop)
         assert loop["stack"] == 0, (width, loop)
         assert busiest(found[f"pairs {width}"], "vpdpwssd")["vpdpwssd"] in (tile, 2 * tile)
+
+
+def test_vnni_of_256_bits_multiplies_fours_of_bytes() -> None:
+    """Desktop CPUs have VNNI without AVX512."""
+    loop = busiest(compiled_for("alderlake")["quads 2"], "vpdpbusd")
+    assert loop["vpdpbusd"] in (12, 24), loop
+    assert loop["stack"] == 0, loop
 
 
 def test_any_x86_multiplies_pairs_of_words() -> None:
