@@ -1,8 +1,8 @@
 """Where the time of a network goes: microseconds an image that each routine takes, called alone.
 
-`python benchmarks/time_per_routine.py resnet8 litert_ref` prints a line for every step: rows an image, rows at once, and
-its routines in turn. A routine that is called alone does not find what the one before it has just left in the cache, so
-the sum is a bit more than the whole.
+`python benchmarks/time_per_routine.py resnet8 litert_ref` prints a line for every step: rows an image, rows at once,
+and its routines in turn. A routine that is called alone does not find what the one before it has just left in the
+cache, so the sum is a bit more than the whole.
 """
 
 import argparse

@@ -34,7 +34,8 @@ def compiled_for(cpu: str) -> dict[str, list[Counter[str]]]:
 
 
 def counted(loop: list[str]) -> Counter[str]:
-    return Counter(line.removeprefix("{vex}").split()[0] for line in loop) + Counter(stack=sum("%rsp" in line for line in loop))
+    mnemonics = Counter(line.removeprefix("{vex}").split()[0] for line in loop)
+    return mnemonics + Counter(stack=sum("%rsp" in line for line in loop))
 
 
 def busiest(loops: list[Counter[str]], *mnemonics: str) -> Counter[str]:
