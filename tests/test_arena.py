@@ -10,7 +10,7 @@ from programs import any_input, dot_program, other_program
 from intsim import TARGETS, engine
 from intsim.doors import enter
 from intsim.engine.arena import new_arena, put, run_parts
-from intsim.engine.calls import SCRATCH
+from intsim.engine.calls import COUNTED, COUNTS, SCRATCH
 from intsim.engine.ready import scheduled
 from intsim.engine.rooms import view
 from intsim.lower import lower
@@ -25,6 +25,7 @@ def run_marked(program: Program, x: object) -> int:
     arena = new_arena(schedule)
     between = np.ones(len(arena.memory), bool)
     between[:SCRATCH] = False
+    between[COUNTS : COUNTS + COUNTED * schedule.counted] = False
     for room in schedule.rooms.values():
         between[room.offset : room.offset + room.size * schedule.images] = False
     arena.memory[between] = MARK

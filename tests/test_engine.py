@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from nets import every_op, images
 from programs import any_input, any_program, dot_program, other_program
 
@@ -20,6 +21,7 @@ from intsim.lower import lower
 from intsim.program import Dot, Program
 from intsim.target import Level, Mac, Target
 from intsim.targets import with_accumulator
+from intsim_kernels import cpu
 
 MODELS = Path(__file__).parents[1] / "models" / "intsim_models"
 
@@ -102,11 +104,21 @@ def test_a_whole_network(target: str) -> None:
     agree(embedded("mlp", TARGETS[target]), fashion(2))
 
 
+def test_a_clip_from_signed_integers_to_what_unsigned_bytes_hold() -> None:
+    """The steps of DS-CNN one by one: bytes are wanted of a Clip whose own input they do not hold."""
+    program = embedded("dscnn", with_accumulator(TARGETS["gemmini_ws"], 18, Overflow.SATURATE, 4))
+    sums = f"{next(step.outputs[0] for step in program.steps if isinstance(step.compute, Dot))}:accumulator"
+    right = engine.run(program, fashion(2), trace=["*", sums]).traced
+    for name, integers in engine.run(program, fashion(2), trace=["*"]).traced.items():
+        np.testing.assert_array_equal(integers, right[name], err_msg=name)
+
+
 def test_a_whole_network_whose_accumulators_saturate() -> None:
     """LeNet-5 with 14 bits: some channels are proven, others saturate in their order."""
     program = embedded("lenet5", with_accumulator(TARGETS["litert_ref"], 14, Overflow.SATURATE))
     used = agree(program, fashion(1))
-    assert any("clamped" in kernel for kernel in used)
+    assert any("saturate" in kernel or "checked" in kernel for kernel in used)
+    assert any("clamped" in step.kernel for step in planning.plan(program).steps)
     assert sum(step.outputs for step in engine.run(program, fashion(1), count=True).overflows.values()) > 0
 
 
@@ -124,31 +136,59 @@ def test_whole_networks_on_every_machine_that_takes_them(name: str, target: str)
 PAIRS = Level(size=2, bits=16, overflow=Overflow.SATURATE)
 
 
+QUADS = "tiles of saturating quads" if cpu.PAIRS_OF_BYTES else "saturating tiles"
+REGISTER = ", a register that saturates"
+
+
 @pytest.mark.parametrize(
-    ("kernel", "mac"),
+    ("arrays", "routine", "mac"),
     [
-        ("dense", Mac(levels=(Level(bits=None),))),
-        ("dense, wrapped", Mac(levels=(Level(bits=13),))),
-        ("dense, wrapped", Mac(levels=(Level(size=3, bits=20), Level(bits=13)))),
-        ("clamped", Mac(levels=(Level(bits=13, overflow=Overflow.SATURATE),))),
-        ("pairs", Mac(levels=(PAIRS, Level()), zero_point="folded")),
-        ("pairs", Mac(levels=(PAIRS, Level(bits=21)), order="chw")),
-        ("clamped", Mac(levels=(PAIRS, Level(bits=17, overflow=Overflow.SATURATE)))),
-        ("clamped", Mac(levels=(Level(size=5, bits=None), Level(bits=13, overflow=Overflow.SATURATE_SYM)))),
-        ("tree", Mac(levels=(Level(size=3, bits=12), Level(bits=20)))),
-        ("tree", Mac(levels=(Level(size=4, bits=13, first_only=True), Level(bits=15, overflow=Overflow.SATURATE)))),
+        ("dense", "tiles of", Mac(levels=(Level(bits=None),))),
+        ("dense, wrapped", "tiles of", Mac(levels=(Level(bits=13),))),
+        ("dense, wrapped", "tiles of", Mac(levels=(Level(size=3, bits=20), Level(bits=13)))),
+        ("clamped", "16-bit lanes that saturate", Mac(levels=(Level(bits=10, overflow=Overflow.SATURATE),))),
+        (
+            "clamped",
+            "checked tiles, flagged rows again in 32-bit lanes",
+            Mac(levels=(Level(bits=18, overflow=Overflow.SATURATE),)),
+        ),
+        ("pairs", QUADS, Mac(levels=(PAIRS, Level()), zero_point="folded")),
+        ("pairs", "saturating tiles in", Mac(levels=(PAIRS, Level(bits=21)), order="chw")),
+        (
+            "clamped",
+            f"saturating tiles in blocks{REGISTER}",
+            Mac(levels=(replace(PAIRS, bits=14), Level(bits=17, overflow=Overflow.SATURATE))),
+        ),
+        (
+            "clamped",
+            f"exact tiles in blocks{REGISTER}",
+            Mac(levels=(Level(size=5, bits=None), Level(bits=13, overflow=Overflow.SATURATE_SYM))),
+        ),
+        (
+            "clamped",
+            f"exact tiles in steps{REGISTER}",
+            Mac(levels=(Level(size=4, bits=None), Level(bits=15, overflow=Overflow.SATURATE))),
+        ),
+        ("tree", "by arrays: tree", Mac(levels=(Level(size=3, bits=12), Level(bits=20)))),
+        (
+            "tree",
+            "by arrays: tree",
+            Mac(levels=(Level(size=4, bits=13, first_only=True), Level(bits=15, overflow=Overflow.SATURATE))),
+        ),
     ],
 )
-def test_each_accumulator_gets_its_kernel_and_keeps_its_bits(kernel: str, mac: Mac) -> None:
+def test_each_accumulator_gets_its_kernels_and_keeps_its_bits(arrays: str, routine: str, mac: Mac) -> None:
     """On 8-bit integers at the ends of their range, so that every register overflows that can."""
     found: Counter[str] = Counter()
     for seed in range(20):
         rng = np.random.default_rng(seed)
         program = dot_program(rng, mac=mac, x=IntType(8, signed=False))
         found[agree(program, any_input(rng, program, 2))[0].split(";")[0]] += 1
-    assert sum(n for name, n in found.items() if kernel in name or kernel.replace("dense", "grouped") in name) >= 2, (
-        found
-    )
+        found[planning.plan(program).steps[0].kernel.split(";")[0]] += 1
+    for kernel in (arrays, routine):
+        assert (
+            sum(n for name, n in found.items() if kernel in name or kernel.replace("dense", "grouped") in name) >= 2
+        ), found
 
 
 def test_random_programs_reach_every_kernel() -> None:
@@ -156,14 +196,17 @@ def test_random_programs_reach_every_kernel() -> None:
     reached: set[str] = set()
     for seed in range(600):
         program = any_program(np.random.default_rng(seed))
-        for count in (False, True):
-            for _, kernel, _ in engine.describe(program, count=count):
-                reached.update(kernel.replace(" + ", "; ").split("; "))
+        kernels = [step.kernel for count in (False, True) for step in planning.plan(program, count=count).steps]
+        kernels += [kernel for _, kernel, _ in engine.describe(program)]
+        for kernel in kernels:
+            reached.update(kernel.replace(" + ", "; ").split("; "))
     assert reached >= {
         *("dense", "dense, wrapped", "grouped", "grouped, wrapped", "clamped", "pairs", "counted", "tree"),
         *("doubled", "fixed_point", "fixed_point_wide", "float_scale", "thresholds"),
         *("largest", "total", "float32_average", "float32_add", "clipped_add", "fixed_point, three times", "numpy"),
+        *("tiles of pairs", "depthwise", "by arrays: tree"),
     }
+    assert any(kernel.endswith("lanes that saturate") for kernel in reached)
 
 
 def test_threads_and_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

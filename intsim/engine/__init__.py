@@ -72,8 +72,24 @@ def run(
 
 
 def describe(program: Program, *, count: bool = False) -> tuple[tuple[str, str, str], ...]:
-    """(step, kernel, why that one) for every step of the Program."""
-    return tuple((one.step.name, one.kernel, one.why) for one in planned(program, count=count).steps)
+    """(step, kernel, why that one) for every step of the Program, as it runs where only the outputs are asked for.
+
+    `count`: as it runs where overflows are counted.
+    """
+    if count:
+        return tuple((one.step.name, one.kernel, one.why) for one in planned(program, count=True).steps)
+    parts = scheduled(program, single=False).schedule.parts
+    found = {
+        one.step.name: (one.step.name, kernel, one.why)
+        for part in parts
+        for one, kernel in zip(part.steps, part.kernels, strict=True)
+    }
+    lines, makers = list[tuple[str, str, str]](), dict[str, str]()
+    for step in program.steps:
+        maker = step.name if step.name in found else makers[step.inputs[0]]
+        makers[step.outputs[0]] = maker
+        lines.append(found.get(step.name, (step.name, "none", f"{maker} clamps to its ends at once")))
+    return tuple(lines)
 
 
 # ---- chunks ----------------------------------------------------------------------------------------------------

@@ -31,11 +31,29 @@ class Free(Struct, frozen=True, kw_only=True, eq=False):
     ends: tuple[tuple[int, Overflow, np.ndarray | None], ...] = ()
 
 
+class Ordered(Struct, frozen=True, kw_only=True, eq=False):
+    """Sums in the machine's own order, in int32: sum = clamp(sum + t) for every tile t = clamp(clamp(p1) + p2) ...
+
+    `tile`: products of one. `inner`, `outer`: the limits of a tile's sums and of the sum; those of int32 clamp nothing,
+    there int32 wraps. `start` (int64 `[o]`): inside `outer`. `ends`: as those of `Free`. `folded`: products are of raw
+    integers, else of centred ones. `order`: of the products, "hwc" or "chw".
+    """
+
+    tile: int
+    inner: Interval
+    outer: Interval
+    start: np.ndarray
+    ends: tuple[tuple[int, Overflow, np.ndarray | None], ...]
+    folded: bool
+    order: str
+
+
 class Sums(Struct, frozen=True, kw_only=True, eq=False):
     """`run(x[n, ..., c])` gives the accumulators `[n * places, o]`, which lie in `value`, and what overflowed.
 
     `free`: the same sums in any order, where that is allowed; `pairs`: the same of raw integers, where two products
-    at a time saturate at 16 bits, k running over kernel row, kernel column and channel.
+    at a time saturate at 16 bits, k running over kernel row, kernel column and channel; `ordered`: the same in the
+    machine's order.
     """
 
     kernel: str
@@ -44,6 +62,7 @@ class Sums(Struct, frozen=True, kw_only=True, eq=False):
     value: Interval
     free: Free | None = None
     pairs: Free | None = None
+    ordered: Ordered | None = None
 
 
 class Site(Struct, frozen=True, kw_only=True, eq=False):

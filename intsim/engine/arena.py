@@ -6,6 +6,7 @@ import numpy as np
 from msgspec import Struct
 
 from intsim.engine.arrays import step_by_arrays
+from intsim.engine.calls import COUNTED, COUNTS, Choice
 from intsim.engine.planning import Planned
 from intsim.engine.rooms import view
 from intsim.engine.schedule import Schedule
@@ -13,12 +14,28 @@ from intsim.engine.schedule import Schedule
 ALIGNMENT = 64
 
 
+ENOUGH = 256
+"""Of what a step checks, so many tell whether to check goes on being worth it."""
+
+PATIENCE = 64
+"""Chunks after which a step that has stopped to check tries it again."""
+
+
 class Arena(Struct, frozen=True, kw_only=True, eq=False):
-    """Memory for one thread, with every tensor's integers in it as a view `[images, h, w, c]`."""
+    """Memory for one thread, with every tensor's integers in it as a view `[images, h, w, c]`.
+
+    `steps`: of every part that has tables, a copy of its own, in which steps are switched between their two ways to
+    give the same. `counts` `[step, 2]`: what they checked, a view; `known`: as it was when that was last looked at.
+    `rest`: by place in `counts`, the chunks that a step which does not check will still go without.
+    """
 
     memory: np.ndarray
     address: int
     views: dict[str, np.ndarray]
+    steps: tuple[np.ndarray | None, ...]
+    counts: np.ndarray
+    known: np.ndarray
+    rest: np.ndarray
 
 
 def new_arena(schedule: Schedule) -> Arena:
@@ -30,7 +47,16 @@ def new_arena(schedule: Schedule) -> Arena:
         if not room.bare:
             view(memory, room, schedule.images, border=True)[...] = room.fill
     views = {name: view(memory, room, schedule.images) for name, room in schedule.rooms.items()}
-    return Arena(memory=memory, address=memory.ctypes.data, views=views)
+    counts = memory[COUNTS : COUNTS + COUNTED * schedule.counted].view(np.int64).reshape(-1, 2)
+    return Arena(
+        memory=memory,
+        address=memory.ctypes.data,
+        views=views,
+        steps=tuple(None if one.tables is None else one.tables.steps.copy() for one in schedule.parts),
+        counts=counts,
+        known=counts.copy(),
+        rest=np.zeros(len(counts), np.int64),
+    )
 
 
 def run_in(
@@ -53,14 +79,32 @@ def run_parts(arena: Arena, schedule: Schedule, n: int, made: Callable[[str], No
     """The first n images of the arena through every part; `made(tensor)` is called when a tensor is there."""
     from intsim_kernels.native import run
 
-    for one in schedule.parts:
-        if one.tables is None:
+    for one, steps in zip(schedule.parts, arena.steps, strict=True):
+        if one.tables is None or steps is None:
             _by_arrays(one.steps[0], arena, schedule, n)
         else:
-            run(one.tables.steps, one.tables.calls, arena.address, n)
+            run(steps, one.tables.calls, arena.address, n)
+            for choice in one.tables.choices:
+                _choose(arena, choice, steps)
         if made is not None:
             for step in one.steps:
                 made(step.step.outputs[0])
+
+
+def _choose(arena: Arena, choice: Choice, steps: np.ndarray) -> None:
+    """Which of a step's two ways the next chunk goes, by how many of its checks failed; the integers are the same."""
+    which = (choice.counts - COUNTS) // COUNTED
+    if arena.rest[which]:
+        arena.rest[which] -= 1
+        if not arena.rest[which]:
+            steps[choice.step] = choice.first
+        return
+    failed, seen = arena.counts[which] - arena.known[which]
+    if seen >= ENOUGH:
+        arena.known[which] = arena.counts[which]
+        if failed > choice.share * seen:
+            steps[choice.step] = choice.other
+            arena.rest[which] = PATIENCE
 
 
 def put(arena: Arena, schedule: Schedule, name: str, array: np.ndarray) -> None:

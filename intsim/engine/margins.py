@@ -10,7 +10,8 @@ from intsim.engine.packing import Walk, pack_columns
 from intsim.ranges import Interval
 
 _WRAP = 1 << 32
-_ENOUGH = 0.55
+ENOUGH = 0.55
+"""Of the register, as room: where few rows fail."""
 
 
 class Watch(Struct, frozen=True, kw_only=True, eq=False):
@@ -87,7 +88,7 @@ def first_guess(rooms: dict[int, Watch], limits: Interval) -> int | None:
     None: no length leaves any class of rows any room.
     """
     usable = [size for size in LENGTHS if (rooms[size].room >= 0).any()]
-    enough = [size for size in usable if np.median(rooms[size].room[-1]) >= _ENOUGH * (limits[1] - limits[0])]
+    enough = [size for size in usable if np.median(rooms[size].room[-1]) >= ENOUGH * (limits[1] - limits[0])]
     if enough:
         return enough[0]
     return None if not usable else 16 if 16 in usable else usable[-1]

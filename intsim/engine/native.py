@@ -1,20 +1,24 @@
 """Which steps have routines, and what they are called with."""
 
 from intsim.engine import depthwise, elements, pooling
-from intsim.engine.accumulator import Sums
-from intsim.engine.calls import Call, Native
+from intsim.engine.accumulator import Ordered, Sums
+from intsim.engine.calls import COUNTS, Call, Native, Other
+from intsim.engine.narrow import narrow_sums
 from intsim.engine.planning import Planned
 from intsim.engine.rooms import Room
 from intsim.engine.settling import in_vectors, settle_calls, settled
-from intsim.engine.wide import Form, block_of_sums, forms
+from intsim.engine.wide import Block, Form, block_of_sums, forms
 from intsim.program import Add, AveragePool, Clip, Convert, Dot, MaxPool, Offset, Pad, Program, Rearrange, Window
 from intsim.ranges import Interval
 
 
 def native(
-    program: Program, planned: Planned, rooms: dict[str, Room], known: dict[str, Interval]
+    program: Program, planned: Planned, rooms: dict[str, Room], known: dict[str, Interval], counts: int = COUNTS
 ) -> tuple[Native, ...] | None:
-    """The step as routines on these rooms, or None where it has to run by arrays."""
+    """The step as routines on these rooms, or None where it has to run by arrays.
+
+    `counts`: where in the arena the step may count, see `calls.Other`.
+    """
     step = planned.step
     inputs, out = [rooms[name] for name in step.inputs], rooms[step.outputs[0]]
     xs, y = [program.tensors[name] for name in step.inputs], program.tensors[step.outputs[0]]
@@ -25,7 +29,7 @@ def native(
             return _depthwise(step.compute, planned.sums, inputs[0], out)
         case Dot():
             lanes = rooms.get(lanes_of(step.name))
-            return _dot(step.compute, planned, inputs[0], lanes, out, known[step.inputs[0]])
+            return _dot(step.compute, planned.sums, inputs[0], lanes, out, known[step.inputs[0]], counts)
         case MaxPool():
             return pooling.max_pool(step.compute, xs[0].shape, inputs[0], out)
         case AveragePool() if covered(inputs[0], step.compute.window, step.compute.input_zero_point):
@@ -65,42 +69,68 @@ def _depthwise(dot: Dot, sums: Sums, at: Room, out: Room) -> tuple[Native, ...] 
     if sums.free is None or at.dtype not in depthwise.TYPES or not covered(at, dot.window, dot.input_zero_point):
         return None
     found = depthwise.block_of_dot(dot, sums.free, at, out.item)
-    if found is None:
+    calls = None if found is None else _settled(dot, sums, found, out)
+    if found is None or calls is None:
         return None
-    requantizer = settled(dot.rescale, len(dot.weight), found.columns, sums.value)
-    if requantizer.numbers is None or (out.shift and in_vectors(requantizer, found.columns) is None):
-        return None
-    calls = settle_calls(requantizer, found.dtype, found.columns, found.source, found.used, out)
-    return (Native(calls=(*found.calls, *calls), rows=found.rows, block=found.block),)
+    return (Native(calls=calls, rows=found.rows, block=found.block, kernel="depthwise"),)
 
 
-def _dot(dot: Dot, planned: Planned, at: Room, lanes: Room | None, out: Room, x: Interval) -> tuple[Native, ...] | None:
+def _dot(
+    dot: Dot, sums: Sums | None, at: Room, lanes: Room | None, out: Room, x: Interval, counts: int
+) -> tuple[Native, ...] | None:
     """A dense sum of products, from its input's room or, where that is not what the tiles want, from a copy's."""
     from intsim_kernels.moves import copying
 
     source = at if lanes is None else lanes
-    form = dense_form(dot, planned, x, source)
-    if form is None or planned.sums is None or not covered(source, dot.window, dot.input_zero_point):
+    if sums is None or not covered(source, dot.window, dot.input_zero_point):
         return None
-    found = block_of_sums(dot, form, source, out.item)
-    if found is None:
-        return None
-    requantizer = settled(dot.rescale, len(dot.weight), found.columns, planned.sums.value)
-    if requantizer.numbers is None:
-        return None
-    calls = settle_calls(requantizer, found.dtype, found.columns, found.source, found.used, out)
-    native = Native(calls=(*found.calls, *calls), rows=found.rows, block=found.block)
-    if lanes is None:
-        return (native,)
+    form = dense_form(dot, sums, x, source)
+    if form is not None:
+        native = _wide(dot, sums, form, source, out)
+    else:
+        native = None if sums.ordered is None else _narrow(dot, sums, sums.ordered, source, out, x, counts)
+    if lanes is None or native is None:
+        return None if native is None else (native,)
     copy = Call(routine=copying(at.dtype, lanes.dtype), words=copied(at, lanes))
     return Native(calls=(copy,), rows=at.height), native
 
 
-def dense_form(dot: Dot, planned: Planned, x: Interval, at: Room) -> Form | None:
-    """The fastest form whose inputs lie in the room as they do."""
-    if planned.sums is None:
+def _wide(dot: Dot, sums: Sums, form: Form, at: Room, out: Room) -> Native | None:
+    """A sum of products in any order."""
+    found = block_of_sums(dot, form, at, out.item)
+    calls = None if found is None else _settled(dot, sums, found, out)
+    if found is None or calls is None:
         return None
-    found = forms(dot, planned.sums, padded(dot, x))
+    kernel = f"tiles of {form.kind}" + (" in 64 bits" if found.dtype == "int64" else "")
+    return Native(calls=calls, rows=found.rows, block=found.block, kernel=kernel)
+
+
+def _narrow(dot: Dot, sums: Sums, order: Ordered, at: Room, out: Room, x: Interval, counts: int) -> Native | None:
+    """A sum of products in the machine's own order."""
+    found = narrow_sums(dot, order, padded(dot, x), at, out.item, counts)
+    calls = None if found is None else _settled(dot, sums, found.block, out)
+    if found is None or calls is None:
+        return None
+    other = None
+    if found.other is not None:
+        more = _settled(dot, sums, found.other, out)
+        assert more is not None
+        other = Other(calls=more, block=found.other.block, counts=counts, share=found.share)
+    block = found.block
+    return Native(calls=calls, rows=block.rows, block=block.block, kernel=found.kernel, other=other)
+
+
+def _settled(dot: Dot, sums: Sums, found: Block, out: Room) -> tuple[Call, ...] | None:
+    """The calls of a block and those that requantize its sums, or None where no routine does that."""
+    requantizer = settled(dot.rescale, len(dot.weight), found.columns, sums.value)
+    if requantizer.numbers is None or (out.shift and in_vectors(requantizer, found.columns) is None):
+        return None
+    return *found.calls, *settle_calls(requantizer, found.dtype, found.columns, found.source, found.used, out)
+
+
+def dense_form(dot: Dot, sums: Sums, x: Interval, at: Room) -> Form | None:
+    """The fastest form whose inputs lie in the room as they do."""
+    found = forms(dot, sums, padded(dot, x))
     return next((form for form in found if (form.dtype, form.shift) == (at.dtype, at.shift)), None)
 
 

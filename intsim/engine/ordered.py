@@ -9,6 +9,7 @@ from intsim.engine.accumulator import (
     WRAPS,
     Counts,
     Free,
+    Ordered,
     Site,
     Sums,
     centred,
@@ -24,9 +25,11 @@ from intsim.ranges import Interval
 from intsim.ranges import limits as register_limits
 
 
-def clamping(site: Site) -> Sums | None:
+def ordered(site: Site) -> Ordered | None:
     """One or two saturating levels in int32: clamp(sum + clamp(tile)), where the bounds permit it."""
     dot, found = site.dot, site.found
+    if dot.mac.multiplier is not None:
+        return None
     limits = _clamp_limits(site)
     w = centred_weights(dot) if not site.folded else dot.weight
     x = site.x if site.folded else centred(site)
@@ -34,16 +37,33 @@ def clamping(site: Site) -> Sums | None:
         return None
     tile, inner, outer, wraps = limits
     ending = finish(site, wraps)
-    if ending is None or ending[1].dtype is not np.int32:
+    if ending is None or ending[1].dtype is not np.int32 or not within(hull(found.owed), INT32):
         return None
-    ends = ending[1]
-    kernel, add = _clamped(site, w, tile, inner, outer)
-    start = np.zeros(len(dot.bias), np.int32)
+    start = np.zeros(len(dot.bias), np.int64)
     if dot.bias_rule.when == "init":
         if (found.owed[0] != found.owed[1]).any():
             return None
         held = found.owed[0] if outer == INT32 else np.clip(found.owed[0], *outer)
-        start = held.astype(np.int64).astype(np.int32)
+        start = held.astype(np.int64)
+    return Ordered(
+        tile=tile,
+        inner=inner,
+        outer=outer,
+        start=start,
+        ends=ending[1].ends,
+        folded=site.folded,
+        order=dot.mac.order,
+    )
+
+
+def clamping(site: Site) -> Sums | None:
+    """The same sums on arrays."""
+    order = ordered(site)
+    if order is None:
+        return None
+    kernel, add = _clamped(site, order)
+    start = order.start.astype(np.int32)
+    ends = Free(start=order.start, dtype=np.int32, ends=order.ends)
 
     def run(x: np.ndarray) -> tuple[np.ndarray, Counts]:
         acc = np.empty((len(x) * site.places, len(start)), np.int32)
@@ -52,7 +72,7 @@ def clamping(site: Site) -> Sums | None:
         close(ends, acc)
         return acc, NONE
 
-    return Sums(kernel=kernel, why="it may saturate", run=run, value=hull(found.value))
+    return Sums(kernel=kernel, why="it may saturate", run=run, value=hull(site.found.value))
 
 
 def pairs(site: Site) -> Free | None:
@@ -76,11 +96,13 @@ def pairs(site: Site) -> Free | None:
     return shortened(replace(ending[1], start=start))
 
 
-def _clamped(site: Site, w: np.ndarray, tile: int, inner: Interval, outer: Interval) -> tuple[str, AddProducts]:
+def _clamped(site: Site, order: Ordered) -> tuple[str, AddProducts]:
     """The kernel that adds tiles to accumulators: a faster one for pairs of small products clamped to 16 bits."""
     from intsim_kernels.ordered import clamped
 
     dot, x = site.dot, site.x if site.folded else centred(site)
+    w = dot.weight if site.folded else centred_weights(dot)
+    tile, inner, outer = order.tile, order.inner, order.outer
     products = [a * b for a in x for b in (int(w.min()), int(w.max()))]
     if dot.group == 1 and (tile, inner, outer) == (2, INT16, INT32) and within((min(products), max(products)), INT16):
         return "pairs", paired(dot, site.shape, w, site.folded)

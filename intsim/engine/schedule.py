@@ -5,13 +5,14 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from intsim.engine import native
-from intsim.engine.calls import SCRATCH, Native, Tables, tables
+from intsim.engine.calls import COUNTED, COUNTS, Native, Tables, tables
+from intsim.engine.narrow import narrow_inputs
 from intsim.engine.planning import Plan, Planned
 from intsim.engine.rooms import SLACK, Room, bordered, laid_out, room
 from intsim.engine.settling import in_vectors, settled
-from intsim.engine.wide import Form, forms
+from intsim.engine.wide import forms
 from intsim.integers import IntType
-from intsim.program import Add, AveragePool, Compute, Convert, Dot, Program, Tensor, Window
+from intsim.program import Add, AveragePool, Clip, Compute, Convert, Dot, Program, Tensor, Window
 from intsim.ranges import Interval, intervals
 
 ARENA = 1 << 20
@@ -19,22 +20,24 @@ ARENA = 1 << 20
 
 
 class Part(Struct, frozen=True, kw_only=True, eq=False):
-    """Some steps in a row: native ones as tables, or one that runs by arrays."""
+    """Some steps in a row, with each one's kernel: native ones as tables, or one that runs by arrays."""
 
     steps: tuple[Planned, ...]
+    kernels: tuple[str, ...]
     tables: Tables | None = None
 
 
 class Schedule(Struct, frozen=True, kw_only=True, eq=False):
     """The parts in running order, the rooms by tensor, and how many images the arena of `size` bytes takes.
 
-    `macs`: multiplications of one image.
+    `counted`: steps that may count in the arena, from `calls.COUNTS` on. `macs`: multiplications of one image.
     """
 
     parts: tuple[Part, ...]
     rooms: dict[str, Room]
     images: int
     size: int
+    counted: int
     tensors: dict[str, Tensor]
     macs: int
 
@@ -48,13 +51,14 @@ def schedule(program: Program, planned: Plan, *, single: bool = False, images: i
     wanted = _rooms(program, planned, known)
     each = sum(one.size for one in wanted.values())
     images = images or max(1, min(256, ARENA // max(each, 1)))
-    rooms, size = laid_out(wanted, SCRATCH + SLACK, images)
+    counted = -(-COUNTED * len(planned.steps) // SLACK) * SLACK
+    rooms, size = laid_out(wanted, COUNTS + counted + SLACK, images)
     parts: list[Part] = []
     run: list[tuple[Planned, tuple[Native, ...]]] = []
-    for one in planned.steps:
-        found = native.native(program, one, rooms, known)
+    for index, one in enumerate(planned.steps):
+        found = native.native(program, one, rooms, known, COUNTS + COUNTED * index)
         if found is None:
-            parts += [*_tabled(run), Part(steps=(one,))]
+            parts += [*_tabled(run), Part(steps=(one,), kernels=(f"by arrays: {one.kernel}",))]
             run = []
         else:
             run.append((one, found))
@@ -63,7 +67,13 @@ def schedule(program: Program, planned: Plan, *, single: bool = False, images: i
                 run = []
     parts += _tabled(run)
     return Schedule(
-        parts=tuple(parts), rooms=rooms, images=images, size=size, tensors=program.tensors, macs=planned.macs
+        parts=tuple(parts),
+        rooms=rooms,
+        images=images,
+        size=size,
+        counted=len(planned.steps),
+        tensors=program.tensors,
+        macs=planned.macs,
     )
 
 
@@ -71,7 +81,15 @@ def _tabled(run: list[tuple[Planned, tuple[Native, ...]]]) -> list[Part]:
     if not run:
         return []
     found = tables([part for _, parts in run for part in parts])
-    return [Part(steps=tuple(step for step, _ in run), tables=found)]
+    kernels = tuple(_kernel(step, parts) for step, parts in run)
+    return [Part(steps=tuple(step for step, _ in run), kernels=kernels, tables=found)]
+
+
+def _kernel(planned: Planned, parts: tuple[Native, ...]) -> str:
+    """What does the step: by the routines' own word, and what requantizes as on arrays."""
+    own = next((part.kernel for part in parts if part.kernel), "")
+    _, semicolon, after = planned.kernel.rpartition("; ")
+    return f"{own}{semicolon}{after}" if own else planned.kernel
 
 
 # ---- rooms -----------------------------------------------------------------------------------------------------
@@ -84,17 +102,17 @@ def _rooms(program: Program, planned: Plan, known: dict[str, Interval]) -> dict[
     rooms: dict[str, Room] = {}
     for name, tensor in program.tensors.items():
         readers = [step for step in program.steps if name in step.inputs]
-        forms = [best[step.name] for step in readers]
+        asked = [best[step.name] for step in readers]
         maker = makers.get(name)
         one = _bare(tensor)
-        wanted = {(f.dtype, f.shift) for f in forms if f is not None}
+        wanted = {form for form in asked if form is not None}
         first = wanted.pop() if len(wanted) == 1 else None
         if first is not None and first[0] != "int16" and name not in outputs(program) and _makes(maker, first[1]):
             one = room(tensor.shape, *first)
         rooms[name] = _with_border([step.compute for step in readers], one)
-        for step, form in zip(readers, forms, strict=True):
-            if form is not None and (form.dtype, form.shift) != (one.dtype, one.shift):
-                copy = room(tensor.shape, form.dtype, form.shift)
+        for step, form in zip(readers, asked, strict=True):
+            if form is not None and form != (one.dtype, one.shift):
+                copy = room(tensor.shape, *form)
                 rooms[native.lanes_of(step.name)] = _with_border([step.compute], copy)
     return rooms
 
@@ -104,12 +122,15 @@ def outputs(program: Program) -> set[str]:
     return {door.tensor for door in program.outputs.values()}
 
 
-def _best(planned: Planned, known: dict[str, Interval]) -> Form | None:
-    """The form of operands in which a Dot is fastest."""
-    dot = planned.step.compute
-    if not isinstance(dot, Dot) or planned.sums is None:
+def _best(planned: Planned, known: dict[str, Interval]) -> tuple[str, int] | None:
+    """The type and the shift of a Dot's inputs in which it is fastest."""
+    dot, sums = planned.step.compute, planned.sums
+    if not isinstance(dot, Dot) or sums is None:
         return None
-    return next(iter(forms(dot, planned.sums, native.padded(dot, known[planned.step.inputs[0]]))), None)
+    found = forms(dot, sums, native.padded(dot, known[planned.step.inputs[0]]))
+    if found:
+        return found[0].dtype, found[0].shift
+    return narrow_inputs(dot, sums.ordered) if sums.ordered is not None else None
 
 
 def _makes(maker: Planned | None, shift: int) -> bool:
@@ -117,6 +138,8 @@ def _makes(maker: Planned | None, shift: int) -> bool:
     from intsim_kernels.cpu import LANES
 
     compute = None if maker is None else maker.step.compute
+    if isinstance(compute, Clip):  # it clamps in the type of its room, which does not hold all that it clamps
+        return False
     if not isinstance(compute, Dot) or maker is None:
         return shift == 0 or not isinstance(compute, Add | AveragePool | Convert)
     if maker.sums is None:

@@ -9,7 +9,7 @@ from intsim.engine.accumulator import NONE, WRAPS, Counts, Free, Site, Sums, cen
 from intsim.engine.codes import cast_takes
 from intsim.engine.counting import counting
 from intsim.engine.operands import INT32, AddProducts, free_products, within
-from intsim.engine.ordered import clamping, pairs, tree
+from intsim.engine.ordered import clamping, ordered, pairs, tree
 from intsim.engine.table import table_products
 from intsim.graph import Shape
 from intsim.ops.dot import accumulators, shape_of_dot
@@ -41,7 +41,10 @@ def plan_sums(dot: Dot, shape: Shape, x: Interval, count: bool) -> Sums:
         places=int(np.prod(shape_of_dot(dot, shape)[:-1])),
         register=(outer.bits, outer.overflow) if rule.bits is None else (rule.bits, rule.overflow),
     )
-    return replace(_chosen(site), pairs=pairs(site))
+    sums = _chosen(site)
+    if sums.free is not None or count:
+        return sums
+    return replace(sums, pairs=pairs(site), ordered=ordered(site))
 
 
 def _chosen(site: Site) -> Sums:
