@@ -1,5 +1,6 @@
 """`intsim bench` and `intsim warmup`: our kernels beside their peers, and all of them compiled beforehand."""
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
+import numpy as np
 from msgspec.structs import replace
 
 from intsim.cli import options, sources
@@ -18,7 +20,7 @@ from intsim.errors import IntsimError, unknown
 from intsim.graph import Graph
 from intsim.integers import Overflow
 from intsim.target import Target
-from intsim.targets import TARGETS, with_accumulator
+from intsim.targets import TARGETS, with_accumulator, with_multiplier
 
 if TYPE_CHECKING:
     from intsim.bench import Bench, Maker, Work
@@ -192,10 +194,11 @@ def warmup(out: Out) -> None:
 
 
 def _machines() -> list[Target]:
-    """Every machine, and one with accumulators too narrow, whose kernels are others."""
+    """Every machine, and some whose kernels are others: accumulators too narrow, a multiplier that is a table."""
     narrow = [
-        with_accumulator(TARGETS["litert_ref"], 14, mode, tile)
-        for mode in (Overflow.WRAP, Overflow.SATURATE)
-        for tile in (None, 8)
+        with_accumulator(TARGETS["litert_ref"], bits, mode, tile)
+        for bits, mode, tile in itertools.product((14, 18), (Overflow.WRAP, Overflow.SATURATE), (None, 8))
     ]
-    return [*TARGETS.values(), *narrow]
+    exact = np.arange(256)[:, None] * np.arange(256).astype(np.int8).astype(np.int32)
+    table = with_multiplier(TARGETS["ort_x86_vnni"], exact, signed_activations=False, signed_weights=True)
+    return [*TARGETS.values(), *narrow, table]
