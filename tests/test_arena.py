@@ -1,5 +1,7 @@
 """Nothing is written outside of the rooms of an arena, nor to a border: addresses are raw, and nobody checks them."""
 
+import gc
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -72,3 +74,14 @@ def test_a_second_run_finds_the_same_arena_and_gives_the_same() -> None:
     assert len(scheduled(program, single=False).idle) == 1
     for name, integers in first.items():
         np.testing.assert_array_equal(again[name], integers)
+
+
+def test_what_planning_found_dies_with_its_program() -> None:
+    rng = np.random.default_rng(4)
+    program = dot_program(rng)
+    engine.run(program, any_input(rng, program, 2))
+    engine.run(program, any_input(rng, program, 2), count=True)
+    alive = weakref.ref(program)
+    del program
+    gc.collect()
+    assert alive() is None
