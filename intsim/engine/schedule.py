@@ -1,7 +1,8 @@
 """A Program scheduled for this CPU: rooms in the arena, routines for the steps that have them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+import numpy as np
 from msgspec import Struct
 
 from intsim.engine import native
@@ -12,7 +13,7 @@ from intsim.engine.rooms import SLACK, Room, bordered, laid_out, room
 from intsim.engine.settling import in_vectors, settled
 from intsim.engine.wide import forms
 from intsim.integers import IntType
-from intsim.program import Add, AveragePool, Clip, Compute, Convert, Dot, Program, Tensor, Window
+from intsim.program import Add, AveragePool, Clip, Compute, Convert, Dot, MaxPool, Program, Rearrange, Tensor, Window
 from intsim.ranges import Interval, intervals
 
 ARENA = 1 << 20
@@ -96,25 +97,42 @@ def _kernel(planned: Planned, parts: tuple[Native, ...]) -> str:
 
 
 def _rooms(program: Program, planned: Plan, known: dict[str, Interval]) -> dict[str, Room]:
-    """A room for every tensor, and one for every copy that a Dot wants of its input."""
+    """A room for every tensor, and one for every copy that a Dot wants of its input.
+
+    From the last tensor to the first: what only moves integers wants its input as its output lies.
+    """
     best = {one.step.name: _best(one, known) for one in planned.steps}
     makers = {one.step.outputs[0]: one for one in planned.steps}
     rooms: dict[str, Room] = {}
-    for name, tensor in program.tensors.items():
+    for name in sorted(program.tensors, key=_position(program), reverse=True):
+        tensor = program.tensors[name]
         readers = [step for step in program.steps if name in step.inputs]
         asked = [best[step.name] for step in readers]
-        maker = makers.get(name)
+        moved = [rooms[step.outputs[0]] for step in readers if isinstance(step.compute, Rearrange | MaxPool)]
         one = _bare(tensor)
-        wanted = {form for form in asked if form is not None}
+        wanted = {form for form in asked if form is not None} | {(at.dtype, at.shift) for at in moved if at.item == 1}
         first = wanted.pop() if len(wanted) == 1 else None
-        if first is not None and first[0] != "int16" and name not in outputs(program) and _makes(maker, first[1]):
-            one = room(tensor.shape, *first)
+        if first is not None and _holds(first, known[name]) and name not in outputs(program):
+            one = room(tensor.shape, *first) if _makes(makers.get(name), first[1]) else one
         rooms[name] = _with_border([step.compute for step in readers], one)
         for step, form in zip(readers, asked, strict=True):
             if form is not None and form != (one.dtype, one.shift):
                 copy = room(tensor.shape, *form)
                 rooms[native.lanes_of(step.name)] = _with_border([step.compute], copy)
     return rooms
+
+
+def _position(program: Program) -> Callable[[str], int]:
+    """When a tensor is made: the inputs before all others."""
+    made = {step.outputs[0]: index for index, step in enumerate(program.steps)}
+    return lambda name: made.get(name, -1)
+
+
+def _holds(form: tuple[str, int], values: Interval) -> bool:
+    """Whether these are bytes that hold the values."""
+    dtype, shift = form
+    limits = np.iinfo(dtype)
+    return limits.bits == 8 and limits.min <= values[0] + shift and values[1] + shift <= limits.max
 
 
 def outputs(program: Program) -> set[str]:
