@@ -9,7 +9,7 @@ from intsim.engine.calls import Call, Native, fitting
 from intsim.engine.rescale import plan_rescale, settle
 from intsim.engine.rooms import Room
 from intsim.engine.runs import Runs, offsets, runs
-from intsim.engine.settling import in_vectors, settle_call
+from intsim.engine.settling import settle_call, settles
 from intsim.integers import IntType, Overflow, Rounding
 from intsim.program import Add, Clip, Convert, Offset, Pad, Rearrange, Rescale, Tensor
 from intsim.ranges import Interval
@@ -177,7 +177,7 @@ def _summed(
     from intsim_kernels.moves import placing
 
     requantizer = plan_rescale(last, found.length, ends)
-    if requantizer.numbers is None or (out.shift and in_vectors(requantizer, found.length) is None):
+    if not settles(requantizer, found.length, out.shift):
         return None
     sums = "int32" if requantizer.narrow else "int64"
     item = np.dtype(sums).itemsize

@@ -6,7 +6,7 @@ from intsim.engine.calls import COUNTS, Call, Native, Other
 from intsim.engine.narrow import narrow_sums
 from intsim.engine.planning import Planned
 from intsim.engine.rooms import Room
-from intsim.engine.settling import in_vectors, settle_calls, settled
+from intsim.engine.settling import settle_calls, settled, settles
 from intsim.engine.wide import Block, Form, block_of_sums, forms
 from intsim.program import Add, AveragePool, Clip, Convert, Dot, MaxPool, Offset, Pad, Program, Rearrange, Window
 from intsim.ranges import Interval
@@ -123,7 +123,7 @@ def _narrow(dot: Dot, sums: Sums, order: Ordered, at: Room, out: Room, x: Interv
 def _settled(dot: Dot, sums: Sums, found: Block, out: Room) -> tuple[Call, ...] | None:
     """The calls of a block and those that requantize its sums, or None where no routine does that."""
     requantizer = settled(dot.rescale, len(dot.weight), found.columns, sums.value)
-    if requantizer.numbers is None or (out.shift and in_vectors(requantizer, found.columns) is None):
+    if not settles(requantizer, found.columns, out.shift):
         return None
     return *found.calls, *settle_calls(requantizer, found.dtype, found.columns, found.source, found.used, out)
 

@@ -12,7 +12,7 @@ from intsim.engine.geometry import places as places_of
 from intsim.engine.operands import INT16, INT32, within
 from intsim.engine.pools import counts_of
 from intsim.engine.rooms import Room, Windows, places, windows
-from intsim.engine.settling import in_vectors, settle_calls, settled
+from intsim.engine.settling import settle_calls, settled, settles
 from intsim.graph import Shape
 from intsim.integers import Overflow, Rounding
 from intsim.program import AveragePool, MaxPool, Rescale
@@ -79,7 +79,7 @@ def average_pool(pool: AveragePool, shape: Shape, x: Interval, at: Room, out: Ro
     means, value = mean
     rescale = pool.rescale if pool.rescale is not None else _clamp(pool)
     requantizer = settled(rescale, at.channels, block.columns, (-value, value))
-    if requantizer.numbers is None or (out.shift and in_vectors(requantizer, block.columns) is None):
+    if not settles(requantizer, block.columns, out.shift):
         return None
     ends = settle_calls(requantizer, block.dtype, block.columns, block.source, block.used, out)
     after = [Call(routine=call.routine, words=(block.source, block.columns, *call.words)) for call in means]

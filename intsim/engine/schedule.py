@@ -10,7 +10,7 @@ from intsim.engine.calls import COUNTED, COUNTS, Native, Tables, tables
 from intsim.engine.narrow import narrow_inputs
 from intsim.engine.planning import Plan, Planned
 from intsim.engine.rooms import SLACK, Room, bordered, laid_out, room
-from intsim.engine.settling import in_vectors, settled
+from intsim.engine.settling import settled, settles
 from intsim.engine.wide import forms
 from intsim.integers import IntType
 from intsim.program import Add, AveragePool, Clip, Compute, Convert, Dot, MaxPool, Program, Rearrange, Tensor, Window
@@ -164,7 +164,7 @@ def _makes(maker: Planned | None, shift: int) -> bool:
         return False
     columns = -(-len(compute.weight) // LANES) * LANES
     requantizer = settled(compute.rescale, len(compute.weight), columns, maker.sums.value)
-    return requantizer.numbers is not None and (shift == 0 or in_vectors(requantizer, columns) is not None)
+    return settles(requantizer, columns, shift)
 
 
 def _bare(tensor: Tensor) -> Room:

@@ -84,6 +84,11 @@ def placed(scratch: int, columns: int, out: Room) -> tuple[int | np.ndarray, ...
     return (scratch, columns * out.item, out.channels, out.offset, out.size, base, len(base), together)
 
 
+def settles(requantizer: Requantizer, columns: int, shift: int) -> bool:
+    """Whether a routine does the requantization of so many columns into a room with that shift."""
+    return requantizer.numbers is not None and (shift == 0 or in_vectors(requantizer, columns) is not None)
+
+
 # ---- rules that fit vectors ------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from intsim.engine.accumulator import Free, Sums
 from intsim.engine.calls import Call, fitting
 from intsim.engine.codes import overflow_code
 from intsim.engine.operands import INT16, INT32, centred_weights, within
+from intsim.engine.packing import pack_columns, pack_pairs, pack_quads, straight
 from intsim.engine.rooms import Room, windows
 from intsim.program import Dot
 from intsim.ranges import Interval
@@ -46,7 +47,7 @@ def forms(dot: Dot, sums: Sums, x: Interval) -> tuple[Form, ...]:
         return ()
     found = []
     if sums.pairs is not None and cpu.PAIRS_OF_BYTES and dot.group == 1 and _bytes(x, dot.weight) == 0:
-        found.append(_form("saturating quads", "uint8", dot.weight, sums.pairs, 0, joined=True))
+        found.append(Form(kind="saturating quads", dtype="uint8", w=dot.weight, free=sums.pairs, joined=True))
     if sums.free is not None:
         w = centred_weights(dot)
         shift = _bytes(x, w)
@@ -54,14 +55,12 @@ def forms(dot: Dot, sums: Sums, x: Interval) -> tuple[Form, ...]:
             exact = cpu.PAIRS_OF_BYTES and _no_pair_saturates(w, x[1] + shift)
             kind = cpu.BYTES or ("saturating quads" if exact else "")
             dtype, moved = ("int8", shift - 128) if kind in SIGNED else ("uint8", shift)
-            found += [_form(kind, dtype, w, _raw(dot, w, sums.free, moved), moved)] if kind else []
+            if kind:
+                free = _raw(dot, w, sums.free, moved)
+                found.append(Form(kind=kind, dtype=dtype, w=w, free=free, shift=moved))
         if within(x, INT16) and within((int(w.min()), int(w.max())), INT16):
-            found.append(_form("pairs", "int16", w, _raw(dot, w, sums.free, 0), 0))
+            found.append(Form(kind="pairs", dtype="int16", w=w, free=_raw(dot, w, sums.free, 0)))
     return tuple(found)
-
-
-def _form(kind: str, dtype: str, w: np.ndarray, free: Free, shift: int, *, joined: bool = False) -> Form:
-    return Form(kind=kind, dtype=dtype, w=w, free=free, shift=shift, joined=joined)
 
 
 def _bytes(x: Interval, w: np.ndarray) -> int | None:
@@ -161,9 +160,10 @@ def block_of_sums(dot: Dot, form: Form, at: Room, settled: int) -> Block | None:
         more = (segments, len(segments), length * at.item, copies, row)
         calls = [Call(routine=wide.gathering, words=(*first, *more))]
         segments, length, w = np.zeros(1, np.int64), total, w.reshape(dot.group, shape.each, 1, total)
-    where = (addresses, totals)
-    sums = _long if long else _short
-    calls += sums(dot, form, shape, segments, w, where)
+    if long:
+        calls += _long(dot, form, shape, segments, w, addresses, totals)
+    else:
+        calls += _dots(dot, form, shape, segments, w, form.free.start, addresses)
     calls += ends(form.free, shape.columns, totals if long else 0)
     dtype, source = ("int64", totals) if long else ("int32", 0)
     return Block(
@@ -177,15 +177,8 @@ def block_of_sums(dot: Dot, form: Form, at: Room, settled: int) -> Block | None:
     )
 
 
-def _short(
-    dot: Dot, form: Form, shape: _Shape, segments: np.ndarray, w: np.ndarray, where: tuple[int, int]
-) -> list[Call]:
-    """Sums in int32, which wraps."""
-    return _dots(dot, form, shape, segments, w, form.free.start, where[0])
-
-
 def _long(
-    dot: Dot, form: Form, shape: _Shape, segments: np.ndarray, w: np.ndarray, where: tuple[int, int]
+    dot: Dot, form: Form, shape: _Shape, segments: np.ndarray, w: np.ndarray, addresses: int, totals: int
 ) -> list[Call]:
     """Sums in int64, of as many products at a time as int32 surely holds."""
     from intsim_kernels.wide import widening
@@ -197,8 +190,8 @@ def _long(
     calls: list[Call] = []
     for part, begin, end in _parts(len(segments), length, _at_once(form)):
         here = np.ascontiguousarray(segments[part] + begin * item)
-        calls += _dots(dot, form, shape, here, w[:, :, part, begin:end], none, where[0])
-        calls.append(Call(routine=widening, words=(0, where[1], shape.columns, int(len(calls) <= dot.group), start)))
+        calls += _dots(dot, form, shape, here, w[:, :, part, begin:end], none, addresses)
+        calls.append(Call(routine=widening, words=(0, totals, shape.columns, int(len(calls) <= dot.group), start)))
     return calls
 
 
@@ -222,22 +215,22 @@ def _dots(
     """A call for every group: its sums go to its own columns, the padding of its last panel to the next group's."""
     from intsim_kernels.wide import dot_routine
 
-    packed = _packed(w, shape, form)
-    groups = -(-w.shape[-1] // form.group)
-    step = dot.weight.shape[-1] * np.dtype(form.dtype).itemsize
+    item = np.dtype(form.dtype).itemsize
+    walk = straight(segments, w.shape[-1], form.group, item)
+    pack = pack_pairs if form.group == 2 else pack_quads
+    step = dot.weight.shape[-1] * item
     calls = []
-    for g in range(dot.group):
-        first = np.zeros(shape.panels * shape.tile, np.int64)
-        first[: shape.each] = start[g * shape.each : (g + 1) * shape.each]
+    for g, weight in enumerate(w):
+        packed = pack(weight.reshape(shape.each, -1), walk, shape.tile)
         words = (
             addresses,
             segments + g * step,
             len(segments),
-            groups,
-            packed[g],
+            len(walk.index) // len(segments),
+            packed,
             shape.panels,
-            packed[g, 0].nbytes,
-            first.astype(np.int32),
+            packed[0].nbytes,
+            pack_columns(start[g * shape.each : (g + 1) * shape.each], shape.tile, np.int32),
             g * shape.each * 4,
             shape.columns * 4,
         )
@@ -251,17 +244,6 @@ def _segments(dot: Dot, taps: np.ndarray, item: int) -> tuple[np.ndarray, int]:
     if dot.group == 1 and (taps.shape[1] == 1 or taps[0, 1] - taps[0, 0] == channels * item):
         return np.ascontiguousarray(taps[:, 0]), taps.shape[1] * channels
     return taps.ravel(), channels
-
-
-def _packed(w: np.ndarray, shape: _Shape, form: Form) -> np.ndarray:
-    """Weights `[group, outputs, segment, length]` as `[group][panel][segment][group of operands][column][operand]`."""
-    groups, outputs, segments, length = w.shape
-    size = form.group
-    whole = -(-length // size)
-    full = np.zeros((groups, shape.panels * shape.tile, segments, whole * size), "int16" if size == 2 else "int8")
-    full[:, :outputs, :, :length] = w
-    panels = full.reshape(groups, shape.panels, shape.tile, segments, whole, size)
-    return np.ascontiguousarray(panels.transpose(0, 1, 3, 4, 2, 5))
 
 
 def ends(free: Free, columns: int, source: int) -> list[Call]:
