@@ -4,8 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WORKERS ?= 2
+TOSA   := .venv-tosa
 
-.PHONY: demo demo-quick test test-slow lint fuzz bench bench-peers train warmup clean
+.PHONY: demo demo-quick test test-slow lint fuzz bench bench-peers conformance golden train warmup clean
 
 demo: $(VENV)/.demo          ## the main job on the embedded network: tables here, demo/report.html to read
 	$(BIN)/intsim demo --out demo
@@ -37,8 +38,16 @@ bench-peers: $(VENV)/.dev    ## installs LiteRT, QONNX and the ap_fixed headers,
 	$(PIP) install -c constraints.txt -e '.[bench]'
 	$(PIP) install --no-deps 'hls4ml>=1.1'
 
+conformance: $(VENV)/.conformance  ## every target against its runtime on every case, then the suite against changed targets
+	PYTHONPATH=tests $(BIN)/python -m conformance
+	PYTHONPATH=tests $(BIN)/python -m conformance mutation
+	$(BIN)/python benchmarks/readme.py
+
+golden: $(VENV)/.conformance ## asks every runtime again for the golden vectors of tests/golden
+	PYTHONPATH=tests $(BIN)/python -m conformance golden
+
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache kernels/intsim_kernels/__pycache__
+	rm -rf $(VENV) $(TOSA) dist build .pytest_cache .mypy_cache .ruff_cache kernels/intsim_kernels/__pycache__
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "intsim needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
@@ -51,3 +60,10 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.conformance: $(VENV)/.dev constraints-conformance.txt
+	$(PIP) install -c constraints.txt -c constraints-conformance.txt -e '.[conformance]'
+	$(PIP) install -c constraints-conformance.txt --no-deps hls4ml
+	@$(PYTHON) -m venv $(TOSA) # its pins of numpy and ml_dtypes are older than ours
+	$(TOSA)/bin/python -m pip --disable-pip-version-check --quiet install tosa-tools==2026.8.0
+	@touch $@

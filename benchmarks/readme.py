@@ -6,7 +6,9 @@ where demo/results.json lies (`make demo` puts it there). tests/test_docs.py hol
 
 import json
 import re
+import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -14,6 +16,7 @@ from intsim import TARGETS, report
 from intsim.bench import BEST, Bench, Mean, Row, met
 from intsim.bench.records import ORT
 from intsim.cli.targets import accumulators, requantization
+from intsim.targets import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,6 +34,20 @@ def machines() -> str:
             against,
         )
         lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def families() -> str:
+    """The catalogue in short: each family's machines by how sure they are, and what the verified ones are held to."""
+    lines = ["| family | verified, bit for bit | from source or RTL | by definition, or assumed |", "|---|---|---|---|"]
+    for family, targets in FAMILIES.items():
+        cells: dict[str, list[str]] = {"verified": [], "source": [], "other": []}
+        for target in targets:
+            cells[target.fidelity if target.fidelity in cells else "other"].append(f"`{target.name}`")
+        held = sorted({re.split(r"[:(]", t.verified_with)[0].strip() for t in targets if t.verified_with})
+        if held:
+            cells["verified"].append(f"against {' and '.join(held)}")
+        lines.append(f"| {family} | " + " | ".join(", ".join(cell) for cell in cells.values()) + " |")
     return "\n".join(lines)
 
 
@@ -67,6 +84,58 @@ def speed() -> str:
     return "\n".join(lines).rstrip()
 
 
+SUITE = ROOT / "tests" / "conformance"
+
+
+def conformance() -> str:
+    """What the conformance suite compared: a line for each target and operator, the kinds of networks together."""
+    found = json.loads((SUITE / "results.json").read_text(encoding="utf-8"))
+    lines = ["| target | op | runtime | networks | values | mismatches |", "|---|---|---|---|---:|---:|"]
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in found["rows"]:
+        if row["values"]:
+            about = (f"{row['runtime']} {row['version']}", row["kernels"], row["instruction_set"])
+            groups.setdefault((row["target"], row["op"], ", ".join(filter(None, about))), []).append(row)
+    for (target, op, about), rows in groups.items():
+        values, wrong = (sum(row[field] for row in rows) for field in ("values", "mismatches"))
+        kinds = ", ".join(row["kind"] for row in rows)
+        lines.append(f"| `{target}` | {op} | {about} | {kinds} | {values:,} | {wrong} |")
+    values, wrong = (sum(row[field] for row in found["rows"]) for field in ("values", "mismatches"))
+    lines.append(f"| **all** | | | | **{values:,}** | **{wrong}** |")
+    lines += [f"\nNot run: `{target}`: {why}." for target, why in found["not_run"].items()]
+    return "\n".join(lines)
+
+
+def mutation() -> str:
+    """What the suite noticed of changed targets, and what it did not."""
+    lines = [
+        "| target | changed fields | noticed | proven equal | refused at lowering | no such operator | unnoticed |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    unnoticed = []
+    for row in json.loads((SUITE / "mutation.json").read_text(encoding="utf-8")):
+        numbers = [row[field] for field in ("mutants", "killed", "equivalent", "refused", "not_met")]
+        cells = " | ".join(map(str, [*numbers, len(row["survived"])]))
+        lines.append(f"| `{row['target']}` | {cells} |")
+        if row["survived"]:
+            unnoticed.append(f"Unnoticed of `{row['target']}`: " + ", ".join(f"`{one}`" for one in row["survived"]))
+    return "\n\n".join(["\n".join(lines), *unnoticed])
+
+
+def proofs() -> str:
+    """Why a changed field may change nothing: the theorems, and the single proofs."""
+    sys.path.append(str(SUITE.parent))  # the suite is no package that is installed
+    try:
+        from conformance.equivalent import EQUIVALENT, PROOFS
+    finally:
+        sys.path.pop()
+    lines = [PROOFS.strip(), "", "| target | field | changed to | it is no change, because |", "|---|---|---|---|"]
+    for (targets, field, values), why in EQUIVALENT.items():
+        names, others = (", ".join(f"`{one}`" for one in text.split("|")) for text in (targets, values))
+        lines.append(f"| {names} | `{field}` | {others} | {why} |")
+    return "\n".join(lines)
+
+
 def _machine(bench: Bench) -> str:
     facts = bench.machine
     packages = f"numba {facts['numba']}, onnxruntime {facts['onnxruntime']}"
@@ -81,8 +150,9 @@ def _goal(found: Row | Mean) -> str:
 
 
 PAGES = {
-    "README.md": {"machines": machines, "speed in short": speed_in_short},
+    "README.md": {"machines": families, "speed in short": speed_in_short},
     "docs/speed.md": {"speed": speed},
+    "docs/targets.md": {"all machines": machines, "conformance": conformance, "mutation": mutation, "proofs": proofs},
 }
 """The parts of the pages that are made here, by the name in their markers."""
 

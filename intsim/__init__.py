@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from intsim.evaluate import evaluate
     from intsim.lower import lower
     from intsim.quantize import quantize
+    from intsim.vectors import vectors
 
 __version__ = "0.1.0"
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "quantize",
     "run",
     "save",
+    "vectors",
 ]
 
 
@@ -69,6 +71,7 @@ class _Package(ModuleType):
     run = _verb("run", "intsim.engine")
     quantize = _verb("quantize", "intsim.quantize")
     lower = _verb("lower", "intsim.lower")
+    vectors = _verb("vectors", "intsim.vectors")
 
 
 sys.modules[__name__].__class__ = _Package

@@ -11,7 +11,11 @@ from msgspec import Struct
 
 
 class Rounding(Enum):
-    """Where a number between two integers goes. HALF_* are to the nearest; the rest of the name says where ties go."""
+    """Where a number between two integers goes. HALF_* are to the nearest; the rest of the name says where ties go.
+
+    CARRY_SHIFT goes where HALF_EVEN goes from zero up; below zero it goes down by one from the floor where HALF_EVEN
+    would go up: no other mode moves a number by more than one.
+    """
 
     FLOOR = "floor"
     CEIL = "ceil"
@@ -23,6 +27,7 @@ class Rounding(Enum):
     HALF_TO_ZERO = "half_to_zero"
     HALF_EVEN = "half_even"
     TO_ODD = "to_odd"
+    CARRY_SHIFT = "carry_shift"
 
     @classmethod
     def _missing_(cls, value: object) -> "Rounding | None":

@@ -33,6 +33,13 @@ class QuantizedGraph(Struct, frozen=True, kw_only=True, eq=False):
                 raise IntsimError(f"holds {array.min()} to {array.max()}, outside {type_}", where=name)
 
 
+def is_older(source: QuantizedGraph) -> bool:
+    """Whether some weights have zero points or no sign: such a .tflite has unsigned 8-bit integers throughout."""
+    weights = [node.inputs[1] for node in source.graph.nodes if node.op in ("Conv", "Gemm", "ConvTranspose")]
+    found = [source.affines[name] for name in weights if name in source.graph.constants]
+    return any(any(affine.zero_point) or not affine.type.signed for affine in found)
+
+
 def along(affine: Affine, ndim: int) -> Shape:
     """The shape in which the affine's numbers broadcast against its tensor."""
     return tuple(-1 if axis == affine.axis else 1 for axis in range(ndim))

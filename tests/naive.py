@@ -17,8 +17,9 @@ def run_graph(graph: Graph, x: np.ndarray | Mapping[str, np.ndarray]) -> dict[st
     tensors = {name: np.asarray(feeds[name], np.float64) for name in graph.inputs}
     constants = {name: array.astype(np.float64) for name, array in graph.constants.items()}
     for node in graph.nodes:
+        sizes = [graph.shapes[node.outputs[0]]] if node.op == "Resize" else []
         operands = [constants[name] if name in constants else tensors[name] for name in node.inputs]
-        result = RUN[node.op](node, *operands)
+        result = RUN[node.op](node, *operands, *sizes)
         assert result.shape[1:] == graph.shapes[node.outputs[0]], (node, result.shape)
         tensors[node.outputs[0]] = result
     return tensors
@@ -90,6 +91,38 @@ def pad(node: Node, x: np.ndarray) -> np.ndarray:
     return np.pad(x, around, constant_values=node.attributes["value"])
 
 
+def slice_(node: Node, x: np.ndarray) -> np.ndarray:
+    a = node.attributes
+    for axis, start, end, step in zip(a["axes"], a["starts"], a["ends"], a["steps"], strict=True):
+        count = range(x.shape[axis])[start : None if end < -x.shape[axis] else end : step]
+        x = x.take(list(count), axis)
+    return x
+
+
+def resize(node: Node, x: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+    """Each axis by itself, by the formulas of ONNX's own text."""
+    how, mode = node.attributes["coordinate"], node.attributes["mode"]
+    for axis, m in enumerate(sizes[1:], start=2):
+        n, i = x.shape[axis], np.arange(m)
+        at = {
+            "half_pixel": (i + 0.5) * n / m - 0.5,
+            "pytorch_half_pixel": (i + 0.5) * n / m - 0.5 if m > 1 else np.zeros(1),
+            "align_corners": i * (n - 1) / max(m - 1, 1),
+            "asymmetric": i * n / m,
+        }[how]
+        if mode == "nearest":
+            rounding = {
+                "floor": np.floor, "ceil": np.ceil,
+                "round_prefer_floor": lambda v: np.ceil(v - 0.5), "round_prefer_ceil": lambda v: np.floor(v + 0.5),
+            }[node.attributes["nearest"]]  # fmt: skip
+            x = x.take(np.clip(rounding(at), 0, n - 1).astype(int), axis)
+            continue
+        low = np.clip(np.floor(at), 0, n - 1).astype(int)
+        f = np.clip(at - low, 0, 1).reshape(-1, *(1,) * (x.ndim - axis - 1))
+        x = x.take(low, axis) * (1 - f) + x.take(np.minimum(low + 1, n - 1), axis) * f
+    return x
+
+
 RUN: dict[str, Callable[..., np.ndarray]] = {
     "Conv": conv,
     "ConvTranspose": conv_transpose,
@@ -104,4 +137,19 @@ RUN: dict[str, Callable[..., np.ndarray]] = {
     "Flatten": lambda node, x: x.reshape(len(x), -1),
     "Reshape": lambda node, x: x.reshape(len(x), *node.attributes["shape"]),
     "Pad": pad,
+    "Transpose": lambda node, x: x.transpose(node.attributes["perm"]),
+    "Slice": slice_,
+    "Resize": resize,
+    "Sub": lambda node, a, b: a - b,
+    "Mul": lambda node, a, b: a * b,
+    "Max": lambda node, a, b: np.maximum(a, b),
+    "Min": lambda node, a, b: np.minimum(a, b),
+    "Sigmoid": lambda node, x: 1 / (1 + np.exp(-x)),
+    "Tanh": lambda node, x: np.tanh(x),
+    "HardSwish": lambda node, x: x * np.clip(x + 3, 0, 6) / 6,
+    "LeakyRelu": lambda node, x: np.where(x >= 0, x, node.attributes["alpha"] * x),
+    "PRelu": lambda node, x, slope: np.where(x >= 0, x, slope * x),
+    "Elu": lambda node, x: np.where(x >= 0, x, node.attributes["alpha"] * (np.exp(x) - 1)),
+    "Softplus": lambda node, x: np.log(1 + np.exp(x)),
+    "Softmax": lambda node, x: np.exp(x) / np.exp(x).sum(node.attributes["axis"], keepdims=True),
 }

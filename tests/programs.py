@@ -3,10 +3,13 @@
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
+from intsim.arithmetic import multiplier_bits
 from intsim.graph import Graph
 from intsim.integers import Affine, IntType, Overflow, Rounding, affine
 from intsim.ops import output_shape
+from intsim.ops.dot import misfit
 from intsim.program import (
     Add,
     AveragePool,
@@ -15,13 +18,19 @@ from intsim.program import (
     Convert,
     Door,
     Dot,
+    Extreme,
+    Interpolate,
+    Lookup,
     MaxPool,
+    Multiply,
     Offset,
     Pad,
     Program,
     Rearrange,
     Rescale,
+    Softmax,
     Step,
+    Take,
     Tensor,
     Window,
 )
@@ -31,18 +40,25 @@ from intsim.target import (
     Bias,
     Cast,
     ClippedAdd,
+    DequantizedAdd,
     Divide,
+    Factors,
     FixedPoint,
     Float32Add,
     Float32Average,
     Float32Requantize,
     Float32Scale,
+    Float32Softmax,
     Float64Scale,
+    GemmlowpSoftmax,
+    InterpolatedSoftmax,
     Level,
     Mac,
     PowerOfTwo,
+    QuotientSoftmax,
     Reciprocal,
     RescaledSum,
+    ShiftedAdd,
     Target,
     ThreeRescales,
     Thresholds,
@@ -91,6 +107,7 @@ def any_cast(rng: Rng) -> Cast:
         shift=int(one_of(rng, 0, 0, rng.integers(0, 9))),
         rounding=any_rounding(rng),
         overflow=any_overflow(rng),
+        fraction_bits=one_of(rng, None, None, int(rng.integers(1, 9))),
     )
 
 
@@ -113,6 +130,7 @@ def any_mac(rng: Rng) -> Mac:
     return Mac(
         levels=tuple(levels),
         product=any_cast(rng) if not rng.integers(5) else None,
+        write_back=any_cast(rng) if not rng.integers(8) else None,
         zero_point=one_of(rng, "in_operand", "folded"),
         order=one_of(rng, "hwc", "chw"),
     )
@@ -134,18 +152,28 @@ def any_requantize(rng: Rng) -> Any:
         case 0:
             return FixedPoint(first=Rounding.HALF_UP, rounding=any_rounding(rng))
         case 1 | 7:
+            bits = int(one_of(rng, 31, 31, 15, rng.integers(2, 63)))
+            first = one_of(rng, None, Rounding.HALF_UP, any_rounding(rng))
             return FixedPoint(
-                bits=int(one_of(rng, 31, 31, 15, rng.integers(2, 63))),
-                first=one_of(rng, None, Rounding.HALF_UP, any_rounding(rng)),
+                bits=bits,
+                first=first,
                 rounding=any_rounding(rng),
                 register=int(one_of(rng, 32, 32, rng.integers(8, 65))),
                 middle=middle,
                 zero_point=zero,
+                keep=one_of(rng, None, None, int(rng.integers(1, bits + 1))),
+                product=one_of(rng, None, None, 32, int(rng.integers(2, 65))) if first is None else None,
+                doubled=one_of(rng, None, None, 32, int(rng.integers(2, 65))) if first is None else None,
+                sum=one_of(rng, None, None, 16, int(rng.integers(2, 65))) if zero == "after" else None,
             )
         case 2:
             return PowerOfTwo(rounding=any_rounding(rng), middle=middle, zero_point=zero)
         case 3:
-            return Float32Scale(rounding=one_of(rng, Rounding.HALF_EVEN, any_rounding(rng)), zero_point=zero)
+            return Float32Scale(
+                rounding=one_of(rng, Rounding.HALF_EVEN, any_rounding(rng)),
+                zero_point=zero,
+                converted=one_of(rng, None, None, 32, 16),
+            )
         case 4:
             return Float64Scale(rounding=any_rounding(rng), zero_point=zero)
         case 5:
@@ -163,7 +191,7 @@ def any_rescale(rng: Rng, rule: Any, out: Affine, channels: int, reach: float) -
     match rule:
         case FixedPoint():
             mantissa, e = np.frexp(scale)
-            m = np.floor(mantissa * 2.0**rule.bits).astype(np.int64)
+            m = np.floor(mantissa * 2.0 ** multiplier_bits(rule)).astype(np.int64)
             numbers = {"multiplier": m, "exponent": np.maximum(e, -rule.bits).astype(np.int64)}
         case PowerOfTwo():
             numbers = {"exponent": np.frexp(scale)[1].astype(np.int64)}
@@ -238,6 +266,8 @@ def any_dot(rng: Rng, mac: Mac | None = None, x: IntType | None = None) -> tuple
         bias_rule=any_bias(rng),
         rescale=any_rescale(rng, any_requantize(rng), out, outputs, reach),
     )
+    if misfit(dot, kind):
+        dot = replace(dot, mac=replace(dot.mac, write_back=None))
     return dot, (*sizes, depth * groups), source, out
 
 
@@ -251,7 +281,14 @@ def _any_average(rng: Rng) -> Any:
     return one_of(
         rng,
         Divide(rounding=any_rounding(rng), centred=bool(rng.integers(2))),
-        Reciprocal(bits=int(rng.integers(8, 31)), rounding=any_rounding(rng), stages=one_of(rng, 1, 2)),
+        Reciprocal(
+            bits=int(rng.integers(8, 32)),
+            rounding=any_rounding(rng),
+            stages=one_of(rng, 1, 2),
+            centred=bool(rng.integers(4)),
+            normalized=not rng.integers(3),
+        ),
+        Factors(factors=((1, 2, 5, 3), (2, 2, 1, 2)), reach=int(rng.integers(2, 200)), rounding=any_rounding(rng)),
         Float32Average(),
         RescaledSum(requantize=any_requantize(rng)),
     )
@@ -283,27 +320,37 @@ def any_add(rng: Rng, sources: list[Affine], out: Affine) -> Add:
     rule = one_of(
         rng,
         ThreeRescales(left_shift=int(rng.integers(0, 21)), requantize=_any_fixed(rng)),
-        TwoMultipliers(bits=int(rng.integers(4, 32)), rounding=any_rounding(rng)),
+        TwoMultipliers(
+            bits=int(rng.integers(4, 32)),
+            rounding=any_rounding(rng),
+            middle=one_of(rng, None, None, any_cast(rng)),
+        ),
+        ShiftedAdd(rounding=any_rounding(rng)),
         Float32Add(fused=bool(rng.integers(2))),
         AlignedAdd(rounding=any_rounding(rng)),
         ClippedAdd(),
+        DequantizedAdd(),
     )
     ratio = rng.uniform(0.1, 4, 3).astype(np.float32)
     multiplier, exponent = None, None
     match rule:
         case ThreeRescales():
-            bits = rule.requantize.bits
+            bits = multiplier_bits(rule.requantize)
             multiplier = rng.integers(1 << (bits - 1), 1 << bits, 3)
             exponent = np.array([*rng.integers(-3, 1, 2), rng.integers(-rule.left_shift - 2, 3 - rule.left_shift)])
         case TwoMultipliers():
             multiplier = rng.integers(0, 1 << rule.bits, 2)
             exponent = np.array([rule.bits - rng.integers(0, 3)])
+        case ShiftedAdd():
+            exponent = rng.integers(-2, 12, 2)
         case AlignedAdd():
             exponent = np.array([*rng.integers(0, 6, 2), rng.integers(-7, 3)])
         case Float32Add():
             multiplier = np.array([ratio[0], ratio[1], np.float32(rng.uniform(-500, 500))], np.float32)
         case ClippedAdd():
             multiplier = ratio[:2]
+        case DequantizedAdd():
+            multiplier = ratio
     return Add(
         rule=rule,
         zero_points=(sources[0].zero, sources[1].zero),
@@ -312,6 +359,7 @@ def any_add(rng: Rng, sources: list[Affine], out: Affine) -> Add:
         high=out.type.high,
         multiplier=multiplier,
         exponent=exponent,
+        subtract=not rng.integers(3),
     )
 
 
@@ -321,6 +369,85 @@ def _any_fixed(rng: Rng) -> FixedPoint:
     return rule
 
 
+def any_constant(rng: Rng, kind: IntType, shape: tuple[int, ...]) -> np.ndarray:
+    """An operand for a tensor of that shape: one integer, one a channel, or one for each integer."""
+    some = one_of(rng, (1,) * len(shape), (*(1 for _ in shape[1:]), shape[-1]), shape)
+    return integers(rng, kind, some)
+
+
+def pair_program(rng: Rng) -> Program:
+    """A sum, a difference, a product or an extreme of two operands, which broadcast, or of which one is constant."""
+    shape = (*(any_spatial(rng) or (3,)), int(rng.integers(1, 6)))
+    kinds = [any_type(rng), any_type(rng)]
+    sources = [any_affine(rng, kind) for kind in kinds]
+    out = one_of(rng, sources[0], any_affine(rng, any_type(rng)))
+    other = one_of(rng, shape, tuple(int(one_of(rng, 1, size)) for size in shape))
+    what, constant = rng.integers(3), None
+    if what == 2:
+        sources, kinds, out = [sources[0]] * 2, [kinds[0]] * 2, sources[0]
+    if not rng.integers(3):
+        constant = any_constant(rng, kinds[1], shape)
+    pair: Add | Multiply | Extreme
+    first = constant is not None and bool(rng.integers(2))
+    order = sources[::-1] if first else sources
+    if what == 0:
+        pair = any_add(rng, order, out)
+    elif what == 1:
+        reach = float(max(abs(k.low - s.zero) for k, s in zip(kinds, sources, strict=True))) ** 2
+        rule = any_rescale(rng, any_requantize(rng), out, 1, reach)
+        pair = Multiply(zero_points=(order[0].zero, order[1].zero), rescale=rule)
+    else:
+        pair = Extreme(largest=bool(rng.integers(2)))
+    pair = replace(pair, constant=constant, constant_first=first)
+    if constant is not None:
+        return one_program(pair, [shape], sources[:1], out)
+    return one_program(pair, [shape, other] if rng.integers(2) else [other, shape], order, out)
+
+
+def softmax_program(rng: Rng) -> Program:
+    """A softmax along any axis, by any rule, of exponentials of any scale."""
+    shape = (*any_spatial(rng), int(rng.integers(1, 9)))
+    source, out = any_affine(rng, any_type(rng)), any_affine(rng, any_type(rng))
+    levels = source.type.high - source.type.low + 1
+    step = rng.uniform(0.001, 0.3)
+    terms, rule = np.exp(-step * np.arange(levels)), one_of(rng, 0, 1, 2, 3)
+    numbers: dict[str, Any]
+    if rule == 0:
+        bits = int(rng.integers(1, 31))
+        table = np.rint(terms * (1 << bits)).astype(np.int64)
+        multiplier = np.array([rng.integers(1, 1 << int(rng.integers(1, 50)))])
+        numbers = {
+            "rule": QuotientSoftmax(bits=bits, rounding=any_rounding(rng)), "table": table, "multiplier": multiplier,
+        }  # fmt: skip
+    elif rule == 1:
+        table = np.minimum(np.rint(terms * (1 << 31)), (1 << 31) - 1).astype(np.int64)
+        numbers = {"rule": GemmlowpSoftmax(), "table": np.where(np.arange(levels) > rng.integers(1, 400), -1, table)}
+    elif rule == 2:
+        numbers = {
+            "rule": InterpolatedSoftmax(),
+            "table": np.rint(terms * rng.integers(1 << 14, 1 << 15)).astype(np.int64),
+            "multiplier": rng.integers(-(1 << 15), 1 << 15, 513),
+        }
+    else:
+        how = one_of(rng, "inverse", "quotient")
+        factor = 2.0 ** -rng.integers(4, 12) if how == "inverse" else np.floor(rng.uniform(16, 5000))
+        numbers = {
+            "rule": Float32Softmax(division=how, rounding=any_rounding(rng)),
+            "table": terms.astype(np.float32) * np.float32(1 if how == "inverse" else 1e30),
+            "multiplier": np.array([factor], np.float32),
+        }
+    ends = {"zero_point": out.zero, "low": out.type.low, "high": out.type.high}
+    return one_program(Softmax(axis=int(rng.integers(len(shape))), **ends, **numbers), [shape], [source], out)
+
+
+def lookup_program(rng: Rng) -> Program:
+    """A table of random integers, one for all channels or one for each."""
+    shape = (*any_spatial(rng), int(rng.integers(1, 9)))
+    source, out = any_affine(rng, any_type(rng)), any_affine(rng, any_type(rng))
+    entries = (source.type.high - source.type.low + 1, *one_of(rng, (), (shape[-1],)))
+    return one_program(Lookup(low=source.type.low, table=integers(rng, out.type, entries)), [shape], [source], out)
+
+
 def other_program(rng: Rng) -> Program:
     """A Program of one random step that is no sum of products."""
     sizes = any_spatial(rng) or (3,)
@@ -328,6 +455,8 @@ def other_program(rng: Rng) -> Program:
     source = any_affine(rng, any_type(rng))
     out = one_of(rng, source, any_affine(rng, any_type(rng)))
     compute: Compute
+    if rng.integers(4) == 0:
+        return one_of(rng, pair_program, pair_program, softmax_program, lookup_program)(rng)
     match rng.integers(9):
         case 0:
             return one_program(MaxPool(window=any_window(rng, sizes)), [shape], [source], source)
@@ -359,12 +488,32 @@ def other_program(rng: Rng) -> Program:
             moved = affine(source.scale[0], source.zero + offset, kind)
             return one_program(Offset(offset=offset), [shape], [source], moved)
         case _:
-            if rng.integers(2):
-                begin, end = (tuple(int(n) for n in rng.integers(0, 3, len(shape))) for _ in range(2))
-                return one_program(Pad(begin=begin, end=end, value=source.zero), [shape], [source], source)
+            return one_program(any_move(rng, shape, source.zero), [shape], [source], source)
+
+
+def any_move(rng: Rng, shape: tuple[int, ...], zero: int) -> Compute:
+    """Integers put elsewhere, left out, repeated, surrounded by others, or mixed with their neighbours."""
+    match rng.integers(4):
+        case 0:
+            begin, end, gaps = (tuple(int(n) for n in rng.integers(0, 3, len(shape))) for _ in range(3))
+            return Pad(begin=begin, end=end, value=zero, between=one_of(rng, (), gaps))
+        case 1:
+            some = [rng.integers(0, size, int(rng.integers(1, 2 * size + 1))) for size in shape]
+            return Take(indices=tuple(one_of(rng, index, None) for index in some))
+        case 2:
+            bits = int(rng.integers(1, 16))
+            counts = [int(rng.integers(1, 8)) for _ in shape[:-1]]
+            sides = [[rng.integers(0, n, m) for n, m in zip(shape, counts, strict=False)] for _ in range(2)]
+            return Interpolate(
+                lower=tuple(sides[0]),
+                upper=tuple(sides[1]),
+                fraction=tuple(rng.integers(0, (1 << bits) + 1, m) for m in counts),
+                bits=bits,
+                rounding=one_of(rng, *(mode for mode in Rounding if mode is not Rounding.CARRY_SHIFT)),
+            )
+        case _:
             before = tuple(int(n) for n in rng.permutation(len(shape)))
-            compute = Rearrange(before=before, shape=(int(np.prod(shape)),), after=(0,))
-            return one_program(compute, [shape], [source], source)
+            return Rearrange(before=before, shape=(int(np.prod(shape)),), after=(0,))
 
 
 def any_program(rng: Rng) -> Program:

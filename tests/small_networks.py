@@ -87,6 +87,21 @@ class Net:
     def keep(self, op: str, x: str, result: Sequence[int] | None = None, **attributes: Any) -> str:
         return self._node(op, [x], tuple(result or self.shapes[x]), self.affines[x], **attributes)
 
+    def pair(self, op: str, a: str, b: str, of: Affine | None = None) -> str:
+        shape = np.broadcast_shapes(
+            *((1, *self.shapes[n]) if n in self.shapes else self.constants[n].shape for n in (a, b))
+        )
+        return self._node(op, [a, b], shape[1:], of)
+
+    def function(self, op: str, x: str, *constants: str, of: Affine | None = None, **attributes: Any) -> str:
+        return self._node(op, [x, *constants], self.shapes[x], of, **attributes)
+
+    def constant(self, *shape: int, of: Affine | None = None) -> str:
+        name = f"constant_{len(self.constants)}"
+        self.affines[name] = of or any_affine(self.rng, self.activation)
+        self.constants[name] = integers(self.rng, self.activation, shape)
+        return name
+
     def done(self, *outputs: str, pixels: dict[str, Pixels] | None = None) -> QuantizedGraph:
         graph = Graph(
             name="small",
@@ -187,6 +202,25 @@ def everything(rng: np.random.Generator, activation: str = "u8", weight: str = "
     flat = net.keep("Reshape", a, (4 * 7 * 6,), shape=(4 * 7 * 6,))
     logits = net.gemm(net.concat(mean, flat), 5)
     return net.done(logits, net.gemm(mean, 3, bias=False), pixels={image: Pixels(mean=(0.5, 0.25), std=(0.3, 1.7))})
+
+
+def functions(rng: np.random.Generator, activation: str = "u8", weight: str = "s8") -> QuantizedGraph:
+    """A network of functions, pairs and moves, with constants where they may be."""
+    net = Net(rng, activation, weight)
+    x, y = net.input(4, 6, 5), net.input(4, 6, 5)
+    one = net.affines[x]
+    total = net.pair("Sub", net.pair("Mul", x, y), net.constant(1, 4, 1, 1))
+    scaled = net.pair("Mul", net.constant(1, 4, 1, 1), total, of=one)
+    extreme = net.pair("Min", net.pair("Max", x, scaled, of=one), net.constant(4, 1, 1, of=one), of=one)
+    turned = net.keep("Transpose", extreme, (4, 5, 6), perm=(0, 1, 3, 2))
+    cut = net.keep("Slice", turned, (4, 2, 5), starts=(4, 0), ends=(0, 5), axes=(2, 3), steps=(-2, 1))
+    grown = net.keep("Resize", cut, (4, 4, 5), mode="nearest", coordinate="half_pixel", nearest="round_prefer_floor")
+    a = net.function("LeakyRelu", grown, alpha=0.25)
+    a = net.function("PRelu", a, net.constant(4, 1, 1))
+    b = net.function("HardSwish", net.function("Requantize", grown))
+    joined = net.pair("Sub", net.function("Sigmoid", a), net.function("Tanh", b))
+    flat = net.keep("Flatten", joined, (80,))
+    return net.done(net.function("Softmax", flat, of=affine(2.0**-8, int_type(activation).low, activation), axis=1))
 
 
 def same(a: QuantizedGraph, b: QuantizedGraph) -> None:

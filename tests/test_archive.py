@@ -11,7 +11,7 @@ from intsim.arithmetic import encoded
 from intsim.check import check
 from intsim.integers import affine
 from intsim.lower import lower
-from intsim.program import Program
+from intsim.program import Add, AveragePool, Clip, Convert, MaxPool, Pad, Program, Rearrange
 from intsim.target import PowerOfTwo
 
 
@@ -88,6 +88,7 @@ def test_numbers_that_do_not_fit_together_never_reach_a_kernel(program: Program)
     conv, average = program.steps[0].compute, program.steps[4].compute
     shift = encoded(PowerOfTwo(), 0.5, [1.0], 1.0, zero_point=0, low=0, high=255)
     shift = replace(shift, exponent=np.array([1 << 30]))
+    step = {type(step.compute): index for index, step in reversed(list(enumerate(program.steps)))}
     broken = [
         damaged(program, 0, weight=np.ascontiguousarray(conv.weight[:, :1])),
         damaged(program, 0, bias=conv.bias[:1]),
@@ -96,9 +97,9 @@ def test_numbers_that_do_not_fit_together_never_reach_a_kernel(program: Program)
         damaged(program, 0, window=replace(conv.window, begin=(-1, 0))),
         damaged(program, 0, rescale=replace(conv.rescale, multiplier=conv.rescale.multiplier[:2])),
         damaged(program, 0, rescale=replace(conv.rescale, high=1000)),
-        damaged(program, 4, window=replace(average.window, kernel=(2,))),
-        damaged(program, 10, shape=(9,)),
-        damaged(program, 6, axis=5),
+        damaged(program, step[AveragePool], window=replace(average.window, kernel=(2,))),
+        damaged(program, step[Rearrange], shape=(9,)),
+        damaged(program, step[Convert], axis=5),
         replace(program, steps=program.steps[1:]),
         replace(program, targets={}),
         replace(program, steps=(*program.steps, program.steps[-1])),
@@ -110,11 +111,11 @@ def test_numbers_that_do_not_fit_together_never_reach_a_kernel(program: Program)
         damaged(program, 0, rescale=replace(conv.rescale, multiplier=conv.rescale.multiplier.astype(np.float64))),
         damaged(program, 0, rescale=replace(conv.rescale, multiplier=conv.rescale.multiplier * np.float32(np.inf))),
         damaged(program, 0, rescale=shift),
-        damaged(program, 3, window=replace(program.steps[3].compute.window, begin=(2, 0))),
-        damaged(program, 5, low=-300),
-        damaged(program, 5, multiplier=program.steps[5].compute.multiplier[:1]),
-        damaged(program, 7, high=300),
-        damaged(program, 8, value=256),
+        damaged(program, step[MaxPool], window=replace(program.steps[step[MaxPool]].compute.window, begin=(2, 0))),
+        damaged(program, step[Add], low=-300),
+        damaged(program, step[Add], multiplier=program.steps[step[Add]].compute.multiplier[:1]),
+        damaged(program, step[Clip], high=300),
+        damaged(program, step[Pad], value=256),
     ]
     for wrong in broken:
         with pytest.raises(IntsimError) as error:

@@ -254,7 +254,7 @@ BAD: dict[str, Callable[[Path], Made]] = {
     "JSON in no folder": lambda f: (run(f, "--json", f / "no" / "out.json"), ("out.json", "folder")),
     "an output of no known kind": lambda f: (
         ["quantize", str(network(f)), "--calibration", str(images(f)), "-o", str(f / "out.pt")],
-        ("out.pt", ".onnx or .intsim"),
+        ("out.pt", ".onnx, .tflite or .intsim"),
     ),
     "a trace of nothing": lambda f: (run(f, "--trace", "hh"), ('"hh"', "h")),
     # words

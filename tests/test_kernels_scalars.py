@@ -1,4 +1,4 @@
-"""The kernels' scalar functions against arithmetic.py: exhausted where they are small, then sampled."""
+"""The kernels' scalar functions against intsim.arithmetic: exhausted where they are small, then sampled."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from intsim import arithmetic
+from intsim.engine.codes import cast_code
 from intsim.integers import Overflow, Rounding
+from intsim.target import Cast
 from intsim_kernels import codes, elementwise, overflow, rounding
 
 TEN_BITS = range(-512, 512)
@@ -105,6 +107,16 @@ def test_outputs_stay_in_their_bounds(mode: Overflow) -> None:
         for y in range(-700, 700):
             found = overflow.bounded(y, low, high, getattr(codes, mode.name))
             assert found == arithmetic.bounded(y, low, high, mode), (y, low, high)
+
+
+@pytest.mark.parametrize("fraction_bits", [None, 1, 3])
+def test_casts_of_all_10_bit_numbers(fraction_bits: int | None) -> None:
+    for mode in Rounding:
+        for shift in (0, 1, 2, 5):
+            to = Cast(bits=6, shift=shift, rounding=mode, overflow=Overflow.SATURATE, fraction_bits=fraction_bits)
+            code = cast_code(to)
+            for x in TEN_BITS:
+                assert overflow.cast(x, code) == arithmetic.cast(x, to), (x, to)
 
 
 FLOAT32 = st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-(2.0**40), max_value=2.0**40)

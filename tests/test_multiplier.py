@@ -22,7 +22,7 @@ from intsim.integers import IntType, Overflow, affine
 from intsim.lower import lower
 from intsim.ops.dot import accumulators, misfit
 from intsim.program import Dot, Program
-from intsim.target import Level, Mac, Table, Target
+from intsim.target import Float32Requantize, Level, Mac, Table, Target
 
 ZEROS = np.zeros((256, 256), np.int32)
 
@@ -196,7 +196,7 @@ def gemm(weight: np.ndarray, mac: Mac, kind: IntType, zx: int = 0) -> Program:
     while True:
         program = dot_program(rng, mac, kind)
         dot = the_dot(program)
-        if not dot.window.kernel:
+        if not dot.window.kernel and not isinstance(dot.rescale.rule, Float32Requantize):
             break
     outputs, depth = weight.shape
     dot = replace(

@@ -131,7 +131,7 @@ def test_any_step_between_any_rooms(seed: int) -> None:
     done = [
         between_rooms_of_every_kind(other_program(rng), rng) for rng in map(np.random.default_rng, range(seed, 160, 8))
     ]
-    assert sum(done) > 45, "hardly anything had routines"
+    assert sum(done) > 30, "hardly anything had routines"
 
 
 WINDOWS = [

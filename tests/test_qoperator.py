@@ -1,11 +1,12 @@
 """A quantized network survives the trip through QOperator unchanged, and onnxruntime runs it in integers."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from small_networks import Net, any_affine, everything, integers, same
+from small_networks import Net, any_affine, everything, functions, integers, same
 
 from intsim import IntsimError, QuantizedGraph
 from intsim.integers import affine
@@ -16,29 +17,37 @@ from intsim.reference import ort
 KINDS = [("u8", "s8"), ("s8", "s8"), ("u8", "u8"), ("u8n", "s8n"), ("u4", "s4"), ("s3", "s5n"), ("u1", "s1")]
 
 
+Maker = Callable[..., QuantizedGraph]
+MAKERS: list[Maker] = [everything, functions]
+
+
 def _everything(kinds: tuple[str, str], seed: int = 0) -> QuantizedGraph:
     return everything(np.random.default_rng(seed), *kinds)
 
 
 @pytest.mark.parametrize("io", ["float", "integer"])
 @pytest.mark.parametrize("kinds", KINDS, ids="x".join)
-def test_what_is_read_equals_what_was_written(kinds: tuple[str, str], io: str, tmp_path: Path) -> None:
-    network = _everything(kinds)
+@pytest.mark.parametrize("make", MAKERS)
+def test_what_is_read_equals_what_was_written(make: Maker, kinds: tuple[str, str], io: str, tmp_path: Path) -> None:
+    network = make(np.random.default_rng(0), *kinds)
     write_qoperator(network, tmp_path / "network.onnx", io=io)
     assert is_quantized(tmp_path / "network.onnx")
     same(network, read_quantized(tmp_path / "network.onnx"))
 
 
 @pytest.mark.parametrize("kinds", KINDS, ids="x".join)
-def test_the_file_is_valid_onnx(kinds: tuple[str, str]) -> None:
+@pytest.mark.parametrize("make", MAKERS)
+def test_the_file_is_valid_onnx(make: Maker, kinds: tuple[str, str]) -> None:
     for io in ("float", "integer"):
-        onnx.checker.check_model(qoperator_model(_everything(kinds), io=io), full_check=True)
+        model = qoperator_model(make(np.random.default_rng(0), *kinds), io=io)
+        onnx.checker.check_model(model, full_check=True)
 
 
 @pytest.mark.parametrize("kinds", KINDS, ids="x".join)
-def test_floats_go_in_and_out_as_the_integers_would(kinds: tuple[str, str]) -> None:
+@pytest.mark.parametrize("make", MAKERS)
+def test_floats_go_in_and_out_as_the_integers_would(make: Maker, kinds: tuple[str, str]) -> None:
     """What enters is quantized as intsim's doors do it; what leaves is dequantized so; between them nothing differs."""
-    network, rng = _everything(kinds), np.random.default_rng(1)
+    network, rng = make(np.random.default_rng(0), *kinds), np.random.default_rng(1)
     x = {name: rng.normal(0, 2, (4, *network.graph.shapes[name])).astype(np.float32) for name in network.graph.inputs}
     floats = ort.run(qoperator_model(network).SerializeToString(), x)
     entered = {name: quantized(value, network.affines[name]) for name, value in x.items()}
@@ -119,3 +128,28 @@ def test_a_dilated_average_is_refused(tmp_path: Path) -> None:
     net = Net(np.random.default_rng(0))
     network = net.done(net.pool("AveragePool", net.input(1, 6, 6), (2, 2), dilations=(2, 1)))
     _refused(network, "is dilated: write QDQ", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("op", "fields", "match"),
+    [
+        ("Elu", {"alpha": 1.0}, "is no integer operator of onnxruntime: write QDQ"),
+        ("Softplus", {}, "is no integer operator of onnxruntime: write QDQ"),
+        ("Softmax", {"axis": 1, "beta": 0.5}, "has a beta: write QDQ without one"),
+    ],
+)
+def test_functions_that_it_lacks_are_refused(op: str, fields: dict[str, object], match: str, tmp_path: Path) -> None:
+    net = Net(np.random.default_rng(0))
+    _refused(net.done(net.function(op, net.input(6), **fields)), match, tmp_path)
+
+
+def test_an_interpolation_is_refused(tmp_path: Path) -> None:
+    net = Net(np.random.default_rng(0))
+    x = net.input(1, 3, 3)
+    resized = net.keep("Resize", x, (1, 6, 6), mode="linear", coordinate="half_pixel", nearest="floor")
+    _refused(net.done(resized), "interpolates in float here: write QDQ", tmp_path)
+
+
+def test_a_larger_one_of_integers_with_other_affines_is_refused(tmp_path: Path) -> None:
+    net = Net(np.random.default_rng(0))
+    _refused(net.done(net.pair("Max", net.input(3), net.input(3))), "keeps its integers, but its affines", tmp_path)

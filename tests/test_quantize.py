@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +13,7 @@ from intsim import TARGETS, IntsimError, lower, oracle, quantize
 from intsim.calibrate import Calibration, Observed, ranges
 from intsim.calibrate.forward import FORWARD, forward
 from intsim.graph import Graph, Pixels, activations
-from intsim.integers import Affine, IntType, affine, int_type
+from intsim.integers import Affine, IntType, Rounding, affine, int_type
 from intsim.normalise import normalise
 from intsim.onnx_io import read
 from intsim.ops import OPS
@@ -20,7 +21,7 @@ from intsim.quantize import Options, groups, meet
 from intsim.quantize.options import settled
 from intsim.quantize.scales import activation_affine, reaching, weight_affine, weight_integers
 from intsim.quantized import QuantizedGraph, dequantized, quantized
-from intsim.target import Scheme
+from intsim.target import FixedPoint, Scheme, Target
 from intsim_models import NAMES, images, path
 
 IDEAL = TARGETS["ideal"].scheme
@@ -191,14 +192,23 @@ def test_weights_with_the_least_error_have_less_of_it() -> None:
 # ---- sharing -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", GRAPHS.values(), ids=GRAPHS)
+@cache
+def for_scheme(name: str, scheme: Scheme, method: str, door: Pixels | None = None) -> tuple[QuantizedGraph, ...]:
+    """The graph, quantized for all machines of that scheme: by pixels, and, where they have a door, by floats too."""
+    graph = GRAPHS[name]() if door is None else replace(GRAPHS[name](), pixels={"image": door})
+    weights = "mse" if method == "mse" and door is None else "minmax"
+    seen = [pixels(graph)] if door is None else [pixels(graph) // 2, door.to_input(pixels(graph) // 2)]
+    return tuple(quantize(graph, x, scheme, method=method, weight_method=weights) for x in seen)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("method", ["minmax", "mse"])
 def test_ops_that_make_no_integers_share_and_every_machine_takes_the_result(
-    make: Callable[..., Graph], target: str, method: str
+    name: str, target: str, method: str
 ) -> None:
-    graph, scheme = make(), TARGETS[target].scheme
-    found = quantize(graph, pixels(graph), scheme, method=method, weight_method="mse" if method == "mse" else "minmax")
+    graph, scheme = GRAPHS[name](), TARGETS[target].scheme
+    (found,) = for_scheme(name, scheme, method)
     shared = 0
     for node in graph.nodes:
         if OPS[node.op].keeps_scale or node.op in scheme.keeps_scale:
@@ -274,10 +284,8 @@ def test_a_joint_range_holds_both_parts() -> None:
     "door", [Pixels(), Pixels(mean=(0.2860,), std=(0.3530,)), Pixels(divisor=1.0, mean=(127.0,), std=(128.0,))]
 )
 def test_the_256_pixels_are_256_integers_where_there_are_zero_points(target: str, door: Pixels) -> None:
-    graph = replace(plain(), pixels={"image": door})
-    for x in (pixels(graph) // 2, door.to_input(pixels(graph) // 2)):
-        for method in ("minmax", "percentile", "mse"):
-            found = quantize(graph, x, TARGETS[target].scheme, method=method)
+    for method in ("minmax", "percentile", "mse"):
+        for found in for_scheme("plain", TARGETS[target].scheme, method, door):
             table = lower(found, TARGETS[target]).inputs["image"].table
             assert table is not None
             if TARGETS[target].scheme.zero_points:
@@ -335,12 +343,28 @@ def test_channels_that_are_all_but_dead_have_a_bias_that_fits_and_an_output_that
     w = np.array([[1.0, -1.0], [1e-12, 2e-12], [0.0, 0.0], [1e-30, 0.0], [1e-3, -1e-3]])
     graph = one_gemm(w, np.array([0.1, 0.7, -0.6, 0.5, 0.3]))
     x = np.random.default_rng(0).random((20, 2)).astype(np.float32)
-    found = quantize(graph, x, machine.scheme, weight_bits=weight_bits)
+    if machine.scheme.weight_scale is not None:
+        pytest.skip("its scales are given")
+    if machine.scheme.bias_shift == 7 and weight_bits == 2:
+        pytest.skip("a step of its biases is as large as they are")
+    found = quantize(graph, x, machine.scheme, weight_bits=min(weight_bits, machine.scheme.weights[0].bits))
     bias = found.graph.constants["constant_0"].astype(np.int64)
-    assert np.abs(bias).max() <= machine.scheme.bias.high / (1 if machine.scheme.bias.bits < 32 else 2)
+    units = min(int(v & -v) for v in bias if v)
+    assert np.abs(bias // units).max() <= machine.scheme.bias.high / (1 if machine.scheme.bias.bits < 32 else 2)
     got = oracle.run(lower(found, machine), x[:5]).logits[graph.outputs[0]]
     step = found.affines[graph.outputs[0]].scale[0]
-    assert np.abs(got - real_outputs_of(graph, x[:5]))[:, 1:4].max() <= 1.01 * step
+    assert np.abs(got - real_outputs_of(graph, x[:5]))[:, 1:4].max() <= (1.01 if finely(machine) else 3) * step
+
+
+def finely(machine: Target) -> bool:
+    """Whether it rounds to the nearest, with multipliers that are finer than its outputs."""
+    rule, bits = machine.requantize, machine.scheme.activations[0].bits
+    down = getattr(rule, "rounding", None) in (Rounding.FLOOR, Rounding.TO_ODD, Rounding.CARRY_SHIFT)
+    return (
+        machine.scheme.bias_shift != 7
+        and not down
+        and (not isinstance(rule, FixedPoint) or (rule.keep or rule.bits) > bits + 4)
+    )
 
 
 def real_outputs_of(graph: Graph, x: np.ndarray) -> np.ndarray:
@@ -403,8 +427,8 @@ def test_a_bias_that_serves_twice_with_the_same_integers_stays_one() -> None:
 
 def test_constants_where_no_machine_has_them_are_refused() -> None:
     d = Draft(x=(3,))
-    graph = d.graph(d.add("Add", ("x", d.constant(3)), (3,)))
-    with pytest.raises(IntsimError, match=r'^add_0: reads the constant "constant_0"'):
+    graph = d.graph(d.add("Flatten", (d.constant(3),), (3,)))
+    with pytest.raises(IntsimError, match=r'^flatten_0: reads the constant "constant_0"'):
         quantize(graph, np.zeros((1, 3), np.float32))
     d = Draft(x=(3,), y=(2, 3))
     graph = d.graph(d.add("Gemm", ("x", "y"), (2,)))
@@ -561,20 +585,22 @@ def test_the_same_calibration_gives_the_same_integers_and_leaves_the_network_as_
 
 
 def test_machines_meet_in_what_all_of_them_take() -> None:
-    everywhere = meet(machine.scheme for machine in TARGETS.values())
+    apart = {"hls4ml", "k210", "max78000", "max78002"}  # one scale, unsigned weights, biases of a shift of their own
+    common = [machine for name, machine in TARGETS.items() if name not in apart]
+    everywhere = meet(machine.scheme for machine in common)
     assert everywhere.activations == (IntType(8),)
-    assert everywhere.weights == (IntType(8, narrow_range=True),)
-    assert everywhere.bias == IntType(16)
+    assert everywhere.weights[0] == IntType(4, narrow_range=True)
+    assert everywhere.bias == IntType(8)
+    assert everywhere.bias_shift == "any"
     assert not everywhere.zero_points
     assert everywhere.power_of_two
     graph = residual()
     found = quantize(graph, pixels(graph), everywhere)
-    for machine in TARGETS.values():
+    for machine in common:
         assert lower(found, machine).steps
-    names = list(TARGETS)
-    for one, other in pairwise([*names, names[0]]):
-        found = quantize(graph, pixels(graph), meet([TARGETS[one].scheme, TARGETS[other].scheme]))
-        assert lower(found, TARGETS[one], nodes={"conv_2": TARGETS[other]}).steps
+    for one, other in pairwise([*common, common[0]]):
+        found = quantize(graph, pixels(graph), meet([one.scheme, other.scheme]))
+        assert lower(found, one, nodes={"conv_2": other}).steps
     assert meet([IDEAL]) == IDEAL
 
 

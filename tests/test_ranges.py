@@ -183,7 +183,7 @@ def test_a_relu_makes_the_bounds_of_what_follows_narrower() -> None:
     assert (clipped.low >= free.low).all()
     assert (clipped.high <= free.high).all()
     assert (clipped.low > free.low).any()
-    assert set(ranges.accumulator_bounds(program)) == {"conv", "depthwise", "gemm"}
+    assert set(ranges.accumulator_bounds(program)) == {"conv", "depthwise", "upwards", "gemm"}
 
 
 def test_bounds_of_8_bit_integers_fit_the_products_own_types() -> None:

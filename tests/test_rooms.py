@@ -20,11 +20,11 @@ FLOORS = [
     ["archive", "onnx_io", "tflite_io", "targets", "normalise", "calibrate", "statistics", "tasks"],
     ["ops", "reference"],
     ["check"],
-    ["quantize", "lower"],
+    ["quantize", "lower", "partition"],
     ["oracle", "ranges", "attack"],
     ["engine"],
     ["build"],
-    ["compare", "evaluate", "bench"],
+    ["compare", "evaluate", "bench", "vectors", "advice"],
     ["sweep"],
     ["report"],
     ["demo"],
@@ -33,6 +33,9 @@ FLOORS = [
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 DOORS = {
+    "tflite": {"tflite_io"},
+    "flatbuffers": {"tflite_io"},
+    "ai_edge_litert": {"reference"},
     "onnx": {"onnx_io", "reference"},
     "onnxruntime": {"reference"},
     "torch": {"attack", "bench"},
@@ -41,6 +44,8 @@ DOORS = {
     "scipy": {"statistics"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
+    "qonnx": {"reference"},
+    "tflite_micro": {"reference"},
     "click": {"cli", "__main__"},
 }
 OURS = sorted((ROOT / "intsim").rglob("*.py"))

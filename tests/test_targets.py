@@ -2,11 +2,14 @@ import tomllib
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from intsim import TARGETS, IntsimError, targets
-from intsim.integers import Overflow, Rounding
+from intsim.integers import IntType, Overflow, Rounding
 from intsim.target import Float32Scale, Level, Target, rules
-from intsim.targets.change import read_toml
+from intsim.targets.change import arithmetic, read_toml
+from intsim.targets.multiplier import plain
+from intsim.targets.verified import VERIFIED
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -23,6 +26,61 @@ def test_a_machine_is_filed_under_its_name_and_says_where_it_is_from(name: str) 
     assert target.source
     assert target.description
     assert (target.fidelity == "verified") == bool(target.verified_with)
+
+
+def test_only_what_a_test_here_compares_is_called_verified() -> None:
+    """Their operators: tests/test_conformance.py, by the suite's results."""
+    verified = {name for name, target in TARGETS.items() if target.fidelity == "verified"}
+    assert verified == VERIFIED.keys()
+    assert {"litert_ref", "litert_ruy_x86", "litert_xnnpack", "tflm", "ort_x86_avx2"} <= verified
+
+
+def test_every_machine_is_in_one_family_under_its_own_name() -> None:
+    names = [machine.name for family in targets.FAMILIES.values() for machine in family]
+    assert len(set(names)) == len(names)
+    assert list(TARGETS) == names
+    assert len(names) > 50
+
+
+def test_what_is_not_public_is_said_to_be_assumed() -> None:
+    for target in targets.FAMILIES["envelopes"]:
+        assert target.fidelity == "assumed"
+        assert "not public" in target.source
+        assert "inference" in target.source
+
+
+def test_two_machines_of_one_arithmetic_are_two_on_purpose() -> None:
+    """A name that computes as another does says so: the rest of the catalogue is pairwise different."""
+    same: dict[bytes, list[str]] = {}
+    for name, target in TARGETS.items():
+        same.setdefault(msgspec.json.encode(plain(arithmetic(target))), []).append(name)
+    assert sorted(group for group in same.values() if len(group) > 1) == [
+        ["litert_ref", "edge_tpu"],
+        ["litert_ruy_x86", "litert_ruy_neon"],
+        ["max78000", "max78002"],
+        ["neutron", "neural_art"],
+        ["tflm", "esp_nn", "coral_npu"],
+    ]
+
+
+# ---- TOML ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["litert_ref", "nvdla_full", "edge_tpu"])
+def test_a_copy_is_as_sure_as_its_original_until_its_arithmetic_changes(name: str, tmp_path) -> None:
+    path = tmp_path / "mine.toml"
+    target = TARGETS[name]
+    path.write_text(targets.toml(replace(target, description="mine", source="my own", fidelity="verified")))
+    assert targets.target(str(path)).fidelity == target.fidelity
+    assert targets.target(str(path)).verified_with == target.verified_with
+    for changed in (
+        replace(target, mac=replace(target.mac, levels=(Level(bits=24),))),
+        replace(target, scheme=replace(target.scheme, bias=IntType(20))),
+        replace(target, name="another"),
+    ):
+        path.write_text(targets.toml(changed))
+        assert targets.target(str(path)).fidelity == "assumed"
+        assert targets.target(str(path)).verified_with == ""
 
 
 def test_an_unknown_machine_is_answered_with_the_nearest_names() -> None:
@@ -48,6 +106,20 @@ WRONG = [
         'name = "a"\ndescription = "b"\n[requantize]\nrule = "power_of_two"\nrounding = "up"',
         r"\$\.requantize\.rounding",
     ),
+    (
+        'name = "a"\ndescription = "b"\n[requantize]\nrule = "power_of_two"\nrounding = "half"',
+        r"\$\.requantize\.rounding.: choose away, .*half_away, half_down, half_even, half_to_zero, half_up, to_odd",
+    ),
+    (
+        'name = "a"\ndescription = "b"\n[[mac.levels]]\noverflow = "clip"',
+        r"choose forbid, saturate, saturate_sym, saturate_zero, wrap, wrap_sm",
+    ),
+    ('name = "a"\ndescription = "b"\n[add]\nrule = "plus"', r"choose aligned_add, clipped_add, .*two_multipliers"),
+    ('name = "a"\ndescription = "b"\n[mac]\norder = "cwh"', r"choose chw, hwc"),
+    (
+        'name = "a"\ndescription = "b"\n[[overrides]]\ngrouping = "deep"',
+        r"choose dense, depthwise, grouped, multiplied, single",
+    ),
     ('description = "b"', "name"),
     ("this is no toml", "is not TOML"),
 ]
@@ -57,7 +129,7 @@ WRONG = [
 def test_a_wrong_field_is_named_by_its_path(text: str, what: str, tmp_path) -> None:
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(IntsimError, match=what) as error:
-        read_toml(tmp_path / "mine.toml")
+        read_toml(tmp_path / "mine.toml", TARGETS)
     assert "\n" not in str(error.value)
 
 
@@ -134,8 +206,9 @@ def test_a_later_override_wins() -> None:
 
 def test_the_exported_toml_names_every_field_that_has_a_value() -> None:
     fields = tomllib.loads(targets.toml(TARGETS["nvdla_small"]))
-    assert set(fields) == set(Target.__struct_fields__) - {"overrides"} | {"overrides"}
+    assert set(fields) == set(Target.__struct_fields__) - {"subtract"}
     assert fields["requantize"]["middle"]["bits"] == 17
+    assert fields["scheme"]["bias_shift"] == "any"
     assert msgspec.convert(fields, Target) == TARGETS["nvdla_small"]
 
 

@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from intsim.arithmetic import between, nearest
 from intsim.attack import door
 from intsim.errors import IntsimError, unknown
 from intsim.graph import Graph, Pixels
+from intsim.target import Resize
 
 Tensor = Any  # torch.Tensor, without importing torch
 Attributes = dict[str, Any]
@@ -112,6 +114,34 @@ def _average_pool(torch: Any, a: Attributes, x: Tensor) -> Tensor:
     return (sums / counts).reshape(len(x), *a["shape"])
 
 
+def _prelu(torch: Any, a: Attributes, x: Tensor, slope: Tensor) -> Tensor:
+    """The slope broadcasts as in ONNX: from the right."""
+    return torch.where(x >= 0, x, x * slope)
+
+
+def _slice(torch: Any, a: Attributes, x: Tensor) -> Tensor:
+    """By indices, since torch's own slices have no negative steps."""
+    for axis, start, end, step in zip(a["axes"], a["starts"], a["ends"], a["steps"], strict=True):
+        size = x.shape[axis]
+        index = range(size)[start : None if step < 0 and end < -size else end : step]
+        x = x.index_select(axis, torch.tensor(index, dtype=torch.int64))
+    return x
+
+
+def _resize(torch: Any, a: Attributes, x: Tensor) -> Tensor:
+    """Each axis by itself: the nearest, or the two neighbours by their distances."""
+    for axis, m in enumerate(a["shape"][1:], start=2):
+        n = x.shape[axis]
+        if a["mode"] == "nearest":
+            index = nearest(n, m, a["coordinate"], a["nearest"], Resize())
+            x = x.index_select(axis, torch.from_numpy(index))
+            continue
+        lower, upper, fraction = (torch.from_numpy(v) for v in between(n, m, a["coordinate"], Resize(bits=15)))
+        f = (fraction.to(x.dtype) / (1 << 15)).reshape(-1, *(1,) * (x.ndim - axis - 1))
+        x = x.index_select(axis, lower) * (1 - f) + x.index_select(axis, upper) * f
+    return x
+
+
 OPS: dict[str, Callable[..., Tensor]] = {
     "Add": lambda torch, a, x, y: x + y,
     "AveragePool": _average_pool,
@@ -119,12 +149,28 @@ OPS: dict[str, Callable[..., Tensor]] = {
     "Concat": lambda torch, a, *xs: torch.cat(xs, a["axis"]),
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
+    "Elu": lambda torch, a, x: torch.nn.functional.elu(x, a["alpha"]),
     "Flatten": lambda torch, a, x: x.reshape(len(x), *a["shape"]),
     "Gemm": lambda torch, a, x, w, b=None: torch.nn.functional.linear(x, w, b),
     "GlobalAveragePool": lambda torch, a, x: x.mean(tuple(range(2, x.ndim)), keepdim=True),
+    "HardSwish": lambda torch, a, x: torch.nn.functional.hardswish(x),
+    "LeakyRelu": lambda torch, a, x: torch.nn.functional.leaky_relu(x, a["alpha"]),
+    "Max": lambda torch, a, x, y: torch.maximum(x, y),
     "MaxPool": _max_pool,
+    "Min": lambda torch, a, x, y: torch.minimum(x, y),
+    "Mul": lambda torch, a, x, y: x * y,
+    "PRelu": _prelu,
     "Pad": lambda torch, a, x: _padded(torch, x, a["pads"], a["value"]),
     "Relu": lambda torch, a, x: x.relu(),
+    "Requantize": lambda torch, a, x: x,
     "Reshape": lambda torch, a, x: x.reshape(len(x), *a["shape"]),
+    "Resize": _resize,
+    "Sigmoid": lambda torch, a, x: x.sigmoid(),
+    "Slice": _slice,
+    "Softmax": lambda torch, a, x: (x * a.get("beta", 1.0)).softmax(a["axis"]),
+    "Softplus": lambda torch, a, x: torch.nn.functional.softplus(x),
+    "Sub": lambda torch, a, x, y: x - y,
+    "Tanh": lambda torch, a, x: x.tanh(),
+    "Transpose": lambda torch, a, x: x.permute(a["perm"]),
 }
 """One line an op: torch, attributes, inputs -> output."""

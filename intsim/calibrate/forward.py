@@ -7,8 +7,10 @@ from functools import reduce
 
 import numpy as np
 
+from intsim.arithmetic import between, nearest
 from intsim.errors import IntsimError
 from intsim.graph import Graph, Node, Shape
+from intsim.target import Resize
 
 
 def forward(graph: Graph, inputs: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
@@ -131,11 +133,66 @@ def _reshape(node: Node, graph: Graph, x: np.ndarray) -> np.ndarray:
     return x.reshape(len(x), *graph.shapes[node.outputs[0]])
 
 
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.float32(1) / (np.float32(1) + np.exp(-x))
+
+
+def _softmax(node: Node, graph: Graph, x: np.ndarray) -> np.ndarray:
+    axis, beta = int(str(node.attributes["axis"])), np.float32(str(node.attributes.get("beta", 1.0)))
+    terms = np.exp((x - x.max(axis, keepdims=True)) * beta)
+    return np.asarray(terms / terms.sum(axis, keepdims=True))
+
+
+def _alpha(node: Node) -> np.float32:
+    return np.float32(str(node.attributes["alpha"]))
+
+
 def _pad(node: Node, graph: Graph, x: np.ndarray) -> np.ndarray:
     pads, value = _ints(node, "pads"), node.attributes["value"]
     assert isinstance(value, float)
     around = zip(pads[: len(pads) // 2], pads[len(pads) // 2 :], strict=True)
     return np.pad(x, [(0, 0), *around], constant_values=np.float32(value))
+
+
+def _conv_transpose(node: Node, graph: Graph, x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
+    """Every tap adds its product to where it lands; what lies in the pads is cut off."""
+    shape, group, rank = graph.shapes[node.outputs[0]], int(str(node.attributes["group"])), x.ndim - 2
+    strides, dilations, pads = (_ints(node, name) for name in ("strides", "dilations", "pads"))
+    sizes = zip(shape[1:], pads[:rank], pads[rank:], strict=True)
+    whole = np.zeros((len(x), shape[0], *(size + begin + end for size, begin, end in sizes)), np.float32)
+    rows = x.reshape(len(x), group, -1, math.prod(x.shape[2:]))
+    kernels = w.reshape(group, -1, *w.shape[1:])
+    for tap in itertools.product(*map(range, w.shape[2:])):
+        products = kernels[(slice(None),) * 3 + tap].swapaxes(1, 2) @ rows
+        steps = zip(tap, dilations, strides, x.shape[2:], strict=True)
+        where = (slice(t * d, t * d + (size - 1) * s + 1, s) for t, d, s, size in steps)
+        whole[(slice(None), slice(None), *where)] += products.reshape(len(x), shape[0], *x.shape[2:])
+    inside = (slice(begin, begin + size) for begin, size in zip(pads, shape[1:], strict=False))
+    out = whole[(slice(None), slice(None), *inside)]
+    return out if b is None else out + b.reshape(-1, *(1,) * rank)
+
+
+def _slice(node: Node, graph: Graph, x: np.ndarray) -> np.ndarray:
+    index = [slice(None)] * x.ndim
+    parts = (_ints(node, name) for name in ("axes", "starts", "ends", "steps"))
+    for axis, start, end, step in zip(*parts, strict=True):
+        index[axis] = slice(start, None if step < 0 and end < -x.shape[axis] else end, step)
+    return x[tuple(index)]
+
+
+def _resize(node: Node, graph: Graph, x: np.ndarray) -> np.ndarray:
+    """Each axis by itself: the nearest, or the two neighbours by their distances."""
+    coordinate = str(node.attributes["coordinate"])
+    for axis, m in enumerate(graph.shapes[node.outputs[0]][1:], start=2):
+        n = x.shape[axis]
+        if node.attributes["mode"] == "nearest":
+            x = x.take(nearest(n, m, coordinate, str(node.attributes["nearest"]), Resize()), axis)
+            continue
+        lower, upper, fraction = between(n, m, coordinate, Resize(bits=15))
+        f = (fraction / np.float32(1 << 15)).astype(np.float32).reshape(-1, *(1,) * (x.ndim - axis - 1))
+        x = x.take(lower, axis) * (1 - f) + x.take(upper, axis) * f
+    return x
 
 
 FORWARD: dict[str, Callable[..., np.ndarray]] = {
@@ -144,11 +201,28 @@ FORWARD: dict[str, Callable[..., np.ndarray]] = {
     "Clip": _clip,
     "Concat": _concat,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "Elu": lambda node, graph, x: np.where(x >= 0, x, _alpha(node) * np.expm1(np.minimum(x, np.float32(0)))),
     "Flatten": _reshape,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_average_pool,
+    "HardSwish": lambda node, graph, x: x * np.clip(x + np.float32(3), np.float32(0), np.float32(6)) / np.float32(6),
+    "LeakyRelu": lambda node, graph, x: np.where(x >= 0, x, x * _alpha(node)),
+    "Max": lambda node, graph, a, b: np.maximum(a, b),
     "MaxPool": _max_pool,
+    "Min": lambda node, graph, a, b: np.minimum(a, b),
+    "Mul": lambda node, graph, a, b: a * b,
+    "PRelu": lambda node, graph, x, slope: np.where(x >= 0, x, x * slope),
     "Pad": _pad,
     "Relu": lambda node, graph, x: np.maximum(x, np.float32(0)),
+    "Requantize": lambda node, graph, x: x,
     "Reshape": _reshape,
+    "Resize": _resize,
+    "Sigmoid": lambda node, graph, x: _sigmoid(x),
+    "Slice": _slice,
+    "Softmax": _softmax,
+    "Softplus": lambda node, graph, x: np.logaddexp(x, np.float32(0)),
+    "Sub": lambda node, graph, a, b: a - b,
+    "Tanh": lambda node, graph, x: np.tanh(x),
+    "Transpose": lambda node, graph, x: x.transpose(_ints(node, "perm")),
 }

@@ -9,14 +9,14 @@ from typing import Any
 import click
 
 from intsim import __version__
-from intsim.cli import attack, bench, compare, demo, inspect, quantize, run, targets
+from intsim.cli import attack, bench, compare, demo, inspect, quantize, run, targets, vectors
 from intsim.errors import IntsimError
 
 DONE, EXCEEDED, BAD_INPUT, BUG, INTERRUPTED, CLOSED = 0, 1, 2, 3, 130, 141
 
-EPILOG = """Every verb has --json FILE and --quiet, and --help with an example that works. MODEL is an .onnx or .intsim
-file, or one of the networks that ship: mlp, lenet5, cnn, resnet8, dscnn. Where images are wanted, "fashion" means
-those that ship. Exit status: 0 done, 1 a threshold that you set was exceeded, 2 bad input, 3 a bug of intsim's."""
+EPILOG = """Every verb has --json FILE and --quiet, and --help with an example that works. MODEL is an .onnx, .tflite or
+.intsim file, or one of the networks that ship: mlp, lenet5, cnn, resnet8, dscnn. Where images are wanted, "fashion"
+means those that ship. Exit status: 0 done, 1 a threshold that you set was exceeded, 2 bad input, 3 a bug of ours."""
 
 
 @click.group(epilog=EPILOG, context_settings={"max_content_width": 110})
@@ -35,6 +35,7 @@ for _verb in (
     quantize.quantize,
     run.run,
     compare.compare,
+    vectors.vectors,
     attack.attack,
     bench.bench,
     bench.warmup,

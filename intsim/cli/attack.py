@@ -13,7 +13,6 @@ from intsim.cli import options, sources
 from intsim.cli.console import Out, compiling, finish, line, notice, progress
 from intsim.cli.machines import Machine, on_machines
 from intsim.cli.outcome import show
-from intsim.errors import IntsimError
 from intsim.files import write_atomically
 from intsim.graph import Pixels
 
@@ -74,7 +73,7 @@ def attack(
     with compiling(out), progress(out, "attacking") as advance:
         found = evaluate(
             sources.model(model, pixels, out=out),
-            [whole(machine) for machine in machines],
+            machines,
             data=data,
             attacks=attacks or ("fgsm", "pgd"),
             eps=[text.strip() for text in eps.split(",")],
@@ -108,22 +107,18 @@ def attack(
     return int(bool(broken))
 
 
-def whole(machine: Machine) -> Any:
-    """The machine's target, unless some nodes have machines of their own."""
-    if machine.nodes:
-        raise IntsimError(
-            "an attack takes whole machines",
-            where=f"--set {next(iter(machine.nodes))}:...",
-            mend="write the mixed Program with intsim quantize -o OUT.intsim, and attack that",
-        )
-    return machine.target
-
-
 def counted(record: "Results", named: Sequence[str]) -> list["Row"]:
     """The rows to which thresholds apply: of the named machines; without names, of all but the yardsticks."""
     from intsim.evaluate.records import FLOAT, NULL
 
-    return [row for row in record.rows if (row.target in named if named else row.target not in (FLOAT, NULL, "ideal"))]
+    if not named:
+        return [row for row in record.rows if row.target not in (FLOAT, NULL, "ideal")]
+    return [row for row in record.rows if any(_is(row.target, name) for name in named)]
+
+
+def _is(target: str, name: str) -> bool:
+    """Whether a row is of the machine of that name, perhaps with others for some nodes."""
+    return target == name or target.startswith(f"{name}, ")
 
 
 def exceeded(rows: Sequence["Row"], min_accuracy: float | None, max_transfer: float | None) -> list[str]:

@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-import numpy as np
 
-from intsim.cli import options, sources
+from intsim.cli import advice, options, sources
 from intsim.cli.console import Out, finish, line, table
 from intsim.cli.machines import Machine, on_machines
-from intsim.cli.targets import accumulator
 from intsim.errors import IntsimError
 from intsim.graph import Graph, Node, Pixels
-from intsim.program import Dot, Program
+from intsim.program import Program
 from intsim.quantized import QuantizedGraph
 
 Found = Graph | QuantizedGraph | Program
@@ -22,12 +20,24 @@ Found = Graph | QuantizedGraph | Program
 @click.command(epilog="Example: intsim inspect cnn --target esp_dl_s3 --calibration fashion")
 @click.argument("model")
 @on_machines
+@click.option("--input", "images", metavar="X.npz", help="Images on which the layers' sums are observed.")
+@click.option("--attacked", metavar="A.npz", help="Attacked images on which they are observed.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=advice.LIMIT,
+    metavar="N",
+    help=f"The first N images of each (default: {advice.LIMIT}).",
+)
 @options.quantization
 @options.images
 @options.spoken
 def inspect(
     model: str,
     machines: Sequence[Machine],
+    images: str | None,
+    attacked: str | None,
+    limit: int,
     calibration: str | None,
     quantization: dict[str, Any],
     pixels: Pixels | None,
@@ -37,7 +47,7 @@ def inspect(
 
     For a --target: whether it takes the network, and how many accumulator bits each layer needs, by proof: the
     smallest width in which no sum can overflow, whatever the image and the order. A float network needs
-    --calibration for that.
+    --calibration for that. On the images of --calibration, --input and --attacked the sums are observed too.
     """
     found, notes, unsupported = read(model)
     graph = _graph(found)
@@ -48,20 +58,24 @@ def inspect(
     table(out, ("node", "op", "output", "weights", "MACs"), rows, right=("weights", "MACs"))
     if unsupported:
         table(out, ("node", "op", "why"), unsupported, title="not supported")
-    on = [_on(model, machine, found, calibration, pixels, quantization, bool(unsupported), out) for machine in machines]
+    seen = {"images": images, "attacked": attacked, "limit": limit}
+    on = [
+        _on(model, machine, found, calibration, pixels, quantization, bool(unsupported), seen, out)
+        for machine in machines
+    ]
     numbers = {"model": model, "kind": _KIND[type(found)], "notes": notes, "targets": on}
     finish(out, "inspect", numbers | _numbers(graph, unsupported))
 
 
 def read(model: str) -> tuple[Found, tuple[str, ...], tuple[tuple[str, str, str], ...]]:
     """What the model's file holds, the notes of its normalisation, and (node, op, reason) of what is not supported."""
-    from intsim import archive, onnx_io
+    from intsim import archive, onnx_io, tflite_io
     from intsim.build import load
     from intsim.normalise import normalise, unsupported
     from intsim.ops import OPS
 
     path = sources.model_path(model)
-    if path.suffix == archive.SUFFIX or onnx_io.is_quantized(path):
+    if path.suffix == archive.SUFFIX or tflite_io.is_tflite(path) or onnx_io.is_quantized(path):
         return load(path), (), ()
     graph, notes = normalise(onnx_io.read(path))
     return graph, notes, unsupported(graph, OPS)
@@ -131,6 +145,7 @@ def _on(
     pixels: Pixels | None,
     quantization: dict[str, Any],
     hopeless: bool,
+    seen: dict[str, Any],
     out: Out,
 ) -> dict[str, Any]:
     """What there is to say about the network on one machine."""
@@ -140,38 +155,16 @@ def _on(
         line(out, f"{name}: {why}")
         return {"target": name, "lowered": None, "refused": None, "accumulators": []}
     try:
-        program = sources.program(model, machine, calibration=calibration, pixels=pixels, quantization=quantization)
+        program = sources.program(
+            model, machine, calibration=calibration, pixels=pixels, quantization=quantization, out=out
+        )
     except IntsimError as error:
         line(out, f"{name}: refused: {error}")
         return {"target": name, "lowered": False, "refused": str(error), "accumulators": []}
-    rows = _accumulators(program)
-    columns = ("layer", "runs on", "products a sum", "accumulator", "bits needed", "holds any image")
-    table(
-        out, columns, [tuple(row.values())[:6] for row in rows], title=f"accumulators on {name}", right=columns[2:5:2]
-    )
-    return {"target": name, "lowered": True, "refused": None, "accumulators": rows}
-
-
-def _accumulators(program: Program) -> list[dict[str, Any]]:
-    """One row a layer: the proven width, the machine's, and whether every register is proven wide enough."""
-    from intsim import ranges
-
-    intervals = ranges.intervals(program)
-    rows = []
-    for step in program.steps:
-        if not isinstance(step.compute, Dot):
-            continue
-        low, high = intervals[step.inputs[0]]
-        bits = ranges.bounds(step.compute, low, high).bits
-        rows.append(
-            {
-                "layer": step.name,
-                "target": step.target,
-                "products": math.prod(step.compute.weight.shape[1:]),
-                "accumulator": accumulator(step.compute.mac),
-                "needed": int(np.max(bits)),
-                "proven": bool(np.all(ranges.cannot_overflow(step.compute, low, high))),
-                "needed_by_channel": [int(b) for b in bits],
-            }
-        )
-    return rows
+    parts = {step.name: step.target for step in program.steps}
+    if len(program.targets) > 1:
+        steps = [(step.name, step.op, step.target) for step in program.steps]
+        line(out, f"which machine runs what: {machine.name}")
+        table(out, ("step", "op", "runs on"), steps)
+    told = advice.show(program, advice.image_sets(program, calibration, **seen), out)
+    return {"target": name, "lowered": True, "refused": None, "steps": parts, **told}

@@ -10,17 +10,15 @@ import msgspec
 from intsim.cli.options import Verb, with_options
 from intsim.errors import IntsimError
 from intsim.integers import Overflow
+from intsim.partition import Mixed, read
 from intsim.target import Target
 from intsim.targets import set_fields, target, with_accumulator, with_multiplier
 
 OVERFLOWS = [mode.value for mode in Overflow]
 
 
-class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """A target, and the nodes that run on machines of their own: `build(target=, nodes=)`."""
-
-    target: Target
-    nodes: dict[str, Target] = {}
+Machine = Mixed
+"""What the command line names: a target, and which nodes run on other machines."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,12 +73,18 @@ def on_machines(verb: Verb) -> Verb:
     """--target and everything that changes it; the verb gets `machines`, one a --target."""
 
     @functools.wraps(verb)
-    def wrapped(targets: Sequence[str], change: Change, **rest: Any) -> Any:
+    def wrapped(
+        targets: Sequence[str], partition: str | None, fallback: str | None, change: Change, **rest: Any
+    ) -> Any:
+        if not targets and partition is not None:
+            targets = ("",)
+        if not targets and fallback is not None:
+            raise IntsimError("falls back from nothing", where="--fallback", mend="name a machine: --target NAME")
         if not targets and change != Change():
             raise IntsimError(
                 "changes no machine", where="--accumulator, --multiplier, --set", mend="name one: --target NAME"
             )
-        return verb(machines=tuple(named(name, change) for name in targets), **rest)
+        return verb(machines=tuple(mixed(name, change, partition, fallback) for name in targets), **rest)
 
     return with_options(
         with_changes(wrapped),
@@ -91,7 +95,20 @@ def on_machines(verb: Verb) -> Verb:
             multiple=True,
             help="The machine (see `intsim targets`).",
         ),
+        click.option("--partition", metavar="FILE.toml", help="Which nodes other machines run (docs/machines.md)."),
+        click.option("--fallback", metavar="NAME", help="The machine for the nodes that the target does not take."),
     )
+
+
+def mixed(name: str, change: Change, partition: str | None, fallback: str | None) -> Machine:
+    """The machine called `name` ("": the partition's default), changed, with what others run."""
+    if partition is None:
+        machine = named(name, change)
+    else:
+        file = read(partition, target(name) if name else None)
+        own = changed(file.target, change)
+        machine = Machine(target=own.target, nodes=own.nodes, parts=file.parts, fallback=file.fallback)
+    return machine if fallback is None else msgspec.structs.replace(machine, fallback=target(fallback))
 
 
 def one(machines: Sequence[Machine]) -> Machine | None:
@@ -111,11 +128,15 @@ def setting(text: str) -> tuple[str, str, str]:
 
 
 def named(name: str, change: Change) -> Machine:
-    """The machine called `name`, changed. A node's own starts from it, or from the target that the node is given."""
+    """The machine called `name`, changed."""
+    return changed(target(name), change)
+
+
+def changed(base: Target, change: Change) -> Machine:
+    """The machine, changed. A node's own starts from it, or from the target that the node is given."""
     whole = {field: value for node, field, value in change.settings if not node}
     if "target" in whole:
         raise IntsimError("names no node", where=f"--set target={whole['target']}", mend="write NODE:target=NAME")
-    base = target(name)
     if change.accumulator is not None:
         base = with_accumulator(base, change.accumulator, Overflow(change.overflow or "wrap"), change.tile)
     if change.multiplier is not None:

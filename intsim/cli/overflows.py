@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from intsim.cli.console import Out, table
+from intsim.cli.console import Out, line, table
 from intsim.errors import IntsimError
 from intsim.integers import Overflow
 from intsim.program import Dot, Overflows, Program
@@ -26,8 +26,7 @@ def forbidding(program: Program) -> set[str]:
         if isinstance(step.compute, Dot):
             mac, bias = step.compute.mac, step.compute.bias_rule
             modes = [level.overflow for level in mac.levels] + [bias.overflow if bias.bits else Overflow.WRAP]
-            if mac.product is not None:
-                modes.append(mac.product.overflow)
+            modes += [to.overflow for to in (mac.product, mac.write_back) if to is not None]
             if Overflow.FORBID in modes:
                 found.add(step.name)
     return found
@@ -58,6 +57,8 @@ def refuse(program: Program, counts: Mapping[str, Overflows]) -> None:
 def show(out: Out, program: Program, counts: Mapping[str, Overflows]) -> None:
     """The table of overflows, one row a step that adds products."""
     forbidden = forbidding(program)
+    several = len(program.targets) > 1
+    machines = {step.name: step.target for step in program.steps}
     columns = ("layer", "sums", "overflowed", "share", "adds", "overflowed adds", "persistent", "forbidden")
     rows = [
         (
@@ -72,4 +73,19 @@ def show(out: Out, program: Program, counts: Mapping[str, Overflows]) -> None:
         )
         for name, c in counts.items()
     ]
-    table(out, columns, rows, title="overflows", right=columns[1:-1])
+    if not several:
+        table(out, columns, rows, title="overflows", right=columns[1:-1])
+        return
+    mixed = [(row[0], machines[row[0]], *row[1:]) for row in rows]
+    table(out, ("layer", "runs on", *columns[1:]), mixed, title="overflows", right=columns[1:-1])
+    for machine, total in by_machine(program, counts).items():
+        line(out, f"{machine}: {total.outputs} of {total.of_outputs} sums overflow")
+
+
+def by_machine(program: Program, counts: Mapping[str, Overflows]) -> dict[str, Overflows]:
+    """The counts of all steps that run on the same machine together."""
+    machines = {step.name: step.target for step in program.steps}
+    parts: dict[str, list[Overflows]] = {}
+    for name, count in counts.items():
+        parts.setdefault(machines[name], []).append(count)
+    return {machine: added([{machine: count} for count in found])[machine] for machine, found in parts.items()}

@@ -1,4 +1,4 @@
-"""`intsim quantize`: a float network in integers, as ONNX, or lowered for a machine as a Program's file."""
+"""`intsim quantize`: a float network in integers, as ONNX or TFLite, or lowered for a machine as a Program's file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +13,11 @@ from intsim.cli.machines import Machine, on_machines, one
 from intsim.errors import IntsimError
 from intsim.graph import Graph, Pixels
 from intsim.integers import IntType
+from intsim.partition import before_quantization
+from intsim.partition import machines as all_of
 from intsim.program import Program
 from intsim.quantized import QuantizedGraph
+from intsim.target import Scheme
 from intsim.targets import TARGETS
 
 ONNX = replace(TARGETS["ideal"].scheme, bias=IntType(32))
@@ -27,7 +30,7 @@ ONNX = replace(TARGETS["ideal"].scheme, bias=IntType(32))
 @on_machines
 @options.images
 @click.option("--format", "form", type=click.Choice(["qdq", "qoperator"]), default="qdq", help="How ONNX says it.")
-@options.output(required=True, help="OUT.onnx, or OUT.intsim: the Program for --target.")
+@options.output(required=True, help="OUT.onnx, OUT.tflite, or OUT.intsim: the Program for --target.")
 @options.spoken
 def quantize(
     model: str,
@@ -41,15 +44,17 @@ def quantize(
 ) -> None:
     """Quantize MODEL and write it down.
 
-    With --target the result keeps to what those machines take; without, to what ONNX files can hold.
+    With --target the result keeps to what those machines take; without, to what ONNX files can hold, or LiteRT runs.
     """
-    if Path(path).suffix not in (".onnx", ".intsim"):
-        raise IntsimError("has no suffix that says what to write", where=path, mend="end it with .onnx or .intsim")
-    quantized = quantized_model(model, calibration, quantization, machines, pixels, out)
+    if Path(path).suffix not in (".onnx", ".tflite", ".intsim"):
+        mend = "end it with .onnx, .tflite or .intsim"
+        raise IntsimError("has no suffix that says what to write", where=path, mend=mend)
+    scheme = TARGETS["litert_ref"].scheme if Path(path).suffix == ".tflite" else ONNX
+    quantized = quantized_model(model, calibration, quantization, machines, pixels, out, scheme)
     if Path(path).suffix == ".intsim":
         _write_program(quantized, one(machines), path)
     else:
-        _write_onnx(quantized, form, path)
+        _write(quantized, form, path)
         for name, door in quantized.graph.pixels.items():
             if (door.own_mean, door.own_std) != ((0.0,), (1.0,)):
                 mean, std = (" ".join(f"{v:.6g}" for v in values) for values in (door.own_mean, door.own_std))
@@ -66,9 +71,12 @@ def quantized_model(
     machines: Sequence[Machine],
     pixels: Pixels | None,
     out: Out,
+    default: Scheme = ONNX,
 ) -> QuantizedGraph:
-    """The model's integers for all the machines at once; those that a file holds already, unchanged."""
-    from intsim.quantize import meet, quantize
+    """The model's integers for all machines at once, or as `default`; those that a file holds already, unchanged."""
+    from intsim.calibrate import ranges
+    from intsim.quantize import meet, quantize, saturated
+    from intsim.quantize import options as given
 
     found = sources.model(model, pixels, out=out)
     if not isinstance(found, Graph):
@@ -78,10 +86,24 @@ def quantized_model(
     images = sources.calibration_images(calibration)
     if images is None:
         raise IntsimError("is a float network", where=model, mend="give images: --calibration X.npz")
-    schemes = [target.scheme for machine in machines for target in (machine.target, *machine.nodes.values())]
-    scheme = meet(schemes) if schemes else ONNX
+    schemes = [target.scheme for machine in machines for target in all_of(machine)]
+    scheme, nodes = meet(schemes) if schemes else default, dict[str, Scheme]()
+    if len(machines) == 1:
+        scheme = machines[0].target.scheme
+        nodes = {name: other.scheme for name, other in before_quantization(machines[0], found).items()}
+    asked = given(**quantization)
+    given_scales = scheme.activation_scale is not None or scheme.weight_scale is not None
+    method = "mse" if given_scales else asked.method  # keeps histograms: what saturates can be counted
     with progress(out, "calibrating") as advance:
-        return quantize(found, images, scheme, progress=lambda done, of: advance(done, of=of), **quantization)
+        seen = ranges(found, images, method=method, progress=lambda done, of: advance(done, of=of))
+        quantized = quantize(found, seen, scheme, asked, nodes=nodes)
+    if given_scales:
+        for one in saturated(found, quantized, seen):
+            many = f"{one.count:,} of {one.of:,} values" if one.count is not None else "some values"
+            notice(
+                out, f"{one.tensor}: {many} saturate, {one.low:.4g} to {one.high:.4g} in {one.least:g} to {one.most:g}"
+            )
+    return quantized
 
 
 def _write_program(quantized: QuantizedGraph, machine: Machine | None, path: str) -> None:
@@ -89,12 +111,16 @@ def _write_program(quantized: QuantizedGraph, machine: Machine | None, path: str
 
     if machine is None:
         raise IntsimError("needs a machine", where=path, mend="add --target NAME")
-    save(build(quantized, machine.target, nodes=machine.nodes), path)
+    save(build(quantized, machine), path)
 
 
-def _write_onnx(quantized: QuantizedGraph, form: str, path: str) -> None:
+def _write(quantized: QuantizedGraph, form: str, path: str) -> None:
     from intsim import onnx_io
+    from intsim.build import save
 
+    if Path(path).suffix != ".onnx":
+        save(quantized, path)
+        return
     (onnx_io.write_qdq if form == "qdq" else onnx_io.write_qoperator)(quantized, path)
 
 

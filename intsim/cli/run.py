@@ -160,6 +160,8 @@ def _numbers(program: Program, data: tasks.Data, result: Result, engine: str) ->
         "n": len(data.x),
         "outputs": {name: list(array.shape) for name, array in result.integers.items()},
         "score": _score(data, result),
+        "machines": {step.name: step.target for step in program.steps},
         "overflows": result.overflows,
+        "overflows_by_machine": overflows.by_machine(program, result.overflows),
         "violations": sum(found.outputs for found in overflows.violations(program, result.overflows).values()),
     }

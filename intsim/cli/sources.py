@@ -60,7 +60,7 @@ def model(text: str, pixels: Pixels | None = None, *, out: Out | None = None) ->
 
     Where nobody said how they enter and it was read off the weights, `out` is told.
     """
-    from intsim.build import with_pixels
+    from intsim.build import told
     from intsim.normalise.folding import GUESSED
 
     path = model_path(text)
@@ -69,19 +69,17 @@ def model(text: str, pixels: Pixels | None = None, *, out: Out | None = None) ->
         for note in notes:
             if out is not None and pixels is None and note.endswith(GUESSED):
                 notice(out, f"{text}: {note}; if it takes 0 to 1, say --input-scale 1/255")
-        return with_pixels(replace(found, name=path.stem), pixels)
-    if pixels is not None:
-        raise IntsimError("is quantized already", where=text, mend="leave out --input-scale, --mean and --std")
-    return found
+        found = replace(found, name=path.stem)
+    return told(found, text, pixels)
 
 
 def _loaded(path: Path) -> tuple["Model", tuple[str, ...]]:
     """As `intsim.build.load`, with the notes of what normalising a float network did."""
-    from intsim import archive, onnx_io
+    from intsim import archive, onnx_io, tflite_io
     from intsim.build import load, supported
     from intsim.normalise import normalise
 
-    if path.suffix == archive.SUFFIX or onnx_io.is_quantized(path):
+    if path.suffix == archive.SUFFIX or tflite_io.is_tflite(path) or onnx_io.is_quantized(path):
         return load(path), ()
     graph, notes = normalise(onnx_io.read(path))
     return supported(graph), notes
@@ -106,9 +104,20 @@ def program(
         if isinstance(found, Program):
             return found
         raise IntsimError("is missing", where="--target", mend="name a machine: see intsim targets")
-    return build(
-        found, machine.target, nodes=machine.nodes, calibration=calibration_images(calibration), **quantization
+    fallen: dict[str, str] = {}
+    built = build(
+        found,
+        machine,
+        calibration=calibration_images(calibration),
+        on_fallback=lambda node, reason: fallen.setdefault(node, str(reason)),
+        **quantization,
     )
+    if machine.fallback is not None and out is not None:
+        said = [f"{node} runs on {machine.fallback.name}: {reason}" for node, reason in fallen.items()]
+        nothing = f"nothing falls back on {machine.fallback.name}: {machine.target.name} takes all nodes"
+        for what in said or [nothing]:
+            notice(out, what)
+    return built
 
 
 def checked(found: tasks.Data, program: Program) -> tasks.Data:

@@ -1,16 +1,18 @@
 """`intsim targets`: the machines, their arithmetic, where each fact comes from and how sure it is."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
 
 import click
 
 from intsim.cli import options
-from intsim.cli.console import Out, finish, line, table
+from intsim.cli.console import Out, Row, finish, line, table
 from intsim.cli.machines import Change, named, with_changes
 from intsim.errors import IntsimError
 from intsim.target import (
+    Cast,
+    Fidelity,
     FixedPoint,
     Float32Requantize,
     Float32Scale,
@@ -23,20 +25,25 @@ from intsim.target import (
     Target,
     Thresholds,
 )
-from intsim.targets import TARGETS, toml, write_toml
+from intsim.targets import FAMILIES, toml, write_toml
 from intsim.targets.multiplier import plain
 
 
 @click.command(epilog="Example: intsim targets cmsis_nn_s8")
 @click.argument("names", nargs=-1, metavar="[NAME | export NAME]")
+@click.option(
+    "--fidelity", type=click.Choice(get_args(Fidelity)), help="List only machines whose bits are known that surely."
+)
 @with_changes
 @options.output(help="Write the TOML there (with export).")
 @options.spoken
-def targets(names: tuple[str, ...], change: Change, path: str | None, out: Out) -> None:
+def targets(names: tuple[str, ...], fidelity: str | None, change: Change, path: str | None, out: Out) -> None:
     """The machines, or one in full, or one as TOML to edit.
 
     The paths that `intsim targets NAME` prints are those that --set takes.
     """
+    if names and fidelity is not None:
+        raise click.UsageError("--fidelity is for the list")
     if names[:1] == ("export",):
         if len(names) != 2:
             raise click.UsageError("export takes one NAME")
@@ -46,7 +53,11 @@ def targets(names: tuple[str, ...], change: Change, path: str | None, out: Out) 
     elif names:
         _show(named(names[0], change).target, out)
     else:
-        _list([named(name, change).target for name in TARGETS], out)
+        families = {
+            family: [named(machine.name, change).target for machine in machines if fidelity in (None, machine.fidelity)]
+            for family, machines in FAMILIES.items()
+        }
+        _list({family: machines for family, machines in families.items() if machines}, out)
 
 
 def _export(machine: Target, path: str | None, out: Out) -> None:
@@ -60,12 +71,19 @@ def _export(machine: Target, path: str | None, out: Out) -> None:
     finish(out, "targets", {"target": plain(machine)})
 
 
-def _list(machines: Sequence[Target], out: Out) -> None:
-    columns = ("name", "what it is", "accumulator", "requantization", "fidelity")
-    table(out, columns, [_summary(machine) for machine in machines])
+def _list(families: Mapping[str, Sequence[Target]], out: Out) -> None:
+    rows: list[Row] = []
+    for family, machines in families.items():
+        rows += [
+            (family, "", ""),
+            *((f"  {m.name}", m.description, m.fidelity) for m in machines),
+            ("", "", ""),
+        ]
+    table(out, ("name", "what it is", "fidelity"), rows)
     line(out, 'fidelity: "verified" against the real thing by a test, "source" read in its source or RTL,')
     line(out, '"documented", "assumed". One in full: intsim targets NAME. Your own: intsim targets export NAME')
-    finish(out, "targets", {"targets": [plain(machine) for machine in machines]})
+    listed = [{"family": family, **plain(machine)} for family, machines in families.items() for machine in machines]
+    finish(out, "targets", {"targets": listed})
 
 
 def _show(machine: Target, out: Out) -> None:
@@ -80,11 +98,6 @@ def _show(machine: Target, out: Out) -> None:
     rows = [(path, value) for path, value in _leaves(plain(machine)) if path not in said]
     table(out, ("field (as --set takes it)", "value"), rows)
     finish(out, "targets", {"target": plain(machine)})
-
-
-def _summary(machine: Target) -> tuple[str, ...]:
-    rule = requantization(machine.requantize)
-    return machine.name, machine.description, "\n".join(accumulators(machine)), rule, machine.fidelity
 
 
 def accumulators(machine: Target) -> list[str]:
@@ -105,8 +118,14 @@ def _when(override: Override) -> str:
 def accumulator(mac: Mac) -> str:
     """The levels of the reduction tree in words, from the inner to the outer one."""
     words = [] if mac.multiplier is None else [f"products by {mac.multiplier.file or 'a table'}"]
-    words += [] if mac.product is None else [f"product {mac.product.bits}-bit {mac.product.overflow.value}"]
-    return ", ".join([*words, *map(_level, mac.levels)])
+    words += [] if mac.product is None else [f"product {_cast(mac.product)}"]
+    written = [] if mac.write_back is None else [f"written back {_cast(mac.write_back)}"]
+    return ", ".join([*words, *map(_level, mac.levels), *written])
+
+
+def _cast(cast: Cast) -> str:
+    shift = f">> {cast.shift} {cast.rounding.value} " if cast.shift else ""
+    return f"{shift}{cast.bits}-bit {cast.overflow.value}"
 
 
 def _level(level: Level) -> str:
@@ -119,7 +138,8 @@ def requantization(rule: Requantize) -> str:
     match rule:
         case FixedPoint():
             first = "" if rule.first is None else f"{rule.first.value} then "
-            return f"Q{rule.bits}, {first}{rule.rounding.value}"
+            kept = f" kept to Q{rule.keep}" if rule.keep is not None else ""
+            return f"Q{rule.bits}{kept}, {first}{rule.rounding.value}"
         case PowerOfTwo():
             return f"shift, {rule.rounding.value}"
         case Float32Scale():

@@ -10,10 +10,11 @@ import numpy as np
 from msgspec import Struct
 
 from intsim import targets
+from intsim.compare.integers import Integers
 from intsim.errors import IntsimError, unknown
 from intsim.files import DAMAGE
 from intsim.lower import lower
-from intsim.program import Program, Result
+from intsim.program import Program, Result, inside_shape, outside
 from intsim.quantized import QuantizedGraph
 from intsim.reference import RUNTIMES, Reference
 from intsim.target import Target
@@ -25,42 +26,40 @@ Images = np.ndarray | Mapping[str, np.ndarray]
 Run = Callable[..., Result]
 
 
-class Integers(Struct, frozen=True, eq=False):
-    """A tensor's integers, channels first, and the zero point that they have."""
-
-    q: np.ndarray
-    zero: int
-
-    def with_zero(self, zero: int, dtype: np.dtype) -> np.ndarray:
-        """The same multiples of the scale, with another zero point."""
-        if zero == self.zero:
-            return self.q.astype(dtype, copy=False)
-        return (self.q.astype(np.int32) + np.int32(zero - self.zero)).astype(dtype)
-
-
 Tensors = Callable[[Images, Mapping[str, Integers], int], Mapping[str, Integers]]
 """From a batch of images, the integers in which they enter the network, and the first image's index, to the tensors."""
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """Tensors to compare with, and what they are the tensors of."""
+    """Tensors to compare with, and what they are the tensors of.
+
+    `computed`: for some tensors, the operator that computes them there. `program`: what is run, where it is ours.
+    """
 
     reference: Reference
     tensors: Tensors
+    computed: Mapping[str, str] = {}
+    program: Program | None = None
 
 
-def source(reference: Any, program: Program, images: int, run: Run, threads: int) -> Source:
-    """The `Source` that `reference` names, for `images` images.
+def source(
+    reference: Any, program: Program, images: int, run: Run, threads: int, options: Mapping[str, str] | None = None
+) -> Source:
+    """The `Source` that `reference` names, for `images` images; `options`: what a runtime takes beside the network.
 
     "onnxruntime", a target's name, DUMP.npz, "module:function", a reference of an installed package; a Program of the
     same quantized network, a Target, a Path or a function itself. Raises IntsimError for anything else.
     """
     if isinstance(reference, str):
         if reference in RUNTIMES:
-            return _runtime(reference, program, threads)
+            return _runtime(reference, program, threads, options or {})
         reference = _named(reference)
     if isinstance(reference, Path):
-        return _dump(reference, program, images)
+        return _dump(reference, program, images, _layout(options or {}, reference))
+    if options:
+        raise IntsimError(
+            "is no runtime and takes no options", where=str(reference), mend=f"leave out {_listed(options)}"
+        )
     if isinstance(reference, Target):
         reference = lower(program.source, reference)
     if isinstance(reference, Program):
@@ -94,16 +93,34 @@ def _named(name: str) -> Any:
 # ---- the kinds -----------------------------------------------------------------------------------------------
 
 
-def _runtime(name: str, program: Program, threads: int) -> Source:
-    runtime = importlib.import_module(RUNTIMES[name])
+def _runtime(name: str, program: Program, threads: int, options: Mapping[str, str]) -> Source:
+    module, own = RUNTIMES[name]
+    runtime = importlib.import_module(module)
     affines = program.source.affines
-    run = runtime.network(program.source, threads)
+    taken = own | _taken(runtime, name, options)
+    run = runtime.network(program.source, threads, **taken)
 
     def tensors(images: Images, entered: Mapping[str, Integers], first: int) -> Mapping[str, Integers]:
         found = run({n: e.with_zero(affines[n].zero, affines[n].type.dtype) for n, e in entered.items()})
         return {n: Integers(q, affines[n].zero) for n, q in found.items() if n in affines}
 
-    return Source(reference=runtime.describe(), tensors=tensors)
+    computed = runtime.computed(program.source, **taken) if hasattr(runtime, "computed") else {}
+    return Source(reference=runtime.describe(**taken), tensors=tensors, computed=computed)
+
+
+def _taken(runtime: Any, name: str, options: Mapping[str, str]) -> dict[str, str]:
+    """The options, if the runtime has them all: its OPTIONS names each with the words that it takes."""
+    known: Mapping[str, tuple[str, ...]] = getattr(runtime, "OPTIONS", {})
+    for option, value in options.items():
+        if option not in known:
+            raise IntsimError(f'has no option "{option}"', where=name, mend=f"it takes {_listed(known) or 'none'}")
+        if value not in known[option]:
+            raise unknown(option, value, known[option])
+    return dict(options)
+
+
+def _listed(options: Iterable[str]) -> str:
+    return ", ".join(f"--{option}" for option in options)
 
 
 def _program(other: Program, program: Program, run: Run) -> Source:
@@ -123,7 +140,8 @@ def _program(other: Program, program: Program, run: Run) -> Source:
             if name in theirs.graph.shapes
         }
 
-    return Source(reference=Reference(name=" + ".join(other.targets), version=intsim.__version__), tensors=tensors)
+    said = Reference(name=" + ".join(other.targets), version=intsim.__version__)
+    return Source(reference=said, tensors=tensors, program=other)
 
 
 def _same(a: QuantizedGraph, b: QuantizedGraph) -> bool:
@@ -142,7 +160,19 @@ def _is_tensor(name: str, names: Sequence[str]) -> bool:
     return name.startswith(TRACE) and not name.endswith(":accumulator") if traces else True
 
 
-def _dump(path: Path, program: Program, images: int) -> Source:
+LAYOUTS = ("auto", "nchw", "nhwc")
+"""How the images of a dump lie; "auto": as their shapes say."""
+
+
+def _layout(options: Mapping[str, str], path: Path) -> str:
+    if strange := [name for name in options if name != "layout"]:
+        raise IntsimError(f"takes no {_listed(strange)}", where=str(path), mend="it takes --layout")
+    if (layout := options.get("layout", "auto")) not in LAYOUTS:
+        raise unknown("layout", layout, LAYOUTS)
+    return layout
+
+
+def _dump(path: Path, program: Program, images: int, layout: str) -> Source:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name.removeprefix(TRACE): file[name] for name in file.files if _is_tensor(name, file.files)}
@@ -150,7 +180,7 @@ def _dump(path: Path, program: Program, images: int) -> Source:
         raise IntsimError("does not exist", where=str(path)) from None
     except (OSError, AttributeError, TypeError, *DAMAGE):
         raise IntsimError("is no .npz of integers, or a damaged one", where=str(path)) from None
-    read = _checked(arrays, program, images, str(path))
+    read = _checked(arrays, program, images, str(path), layout)
 
     def tensors(batch: Images, entered: Mapping[str, Integers], first: int) -> Mapping[str, Integers]:
         count = len(next(iter(entered.values())).q)
@@ -176,12 +206,18 @@ def _function(function: Callable[..., Any], program: Program) -> Source:
 # ---- integers that somebody else gives ------------------------------------------------------------------------
 
 
-def _checked(arrays: Mapping[str, Any], program: Program, images: int, where: str) -> dict[str, np.ndarray]:
-    """The arrays by tensor name, integers of the shapes that the network has, one for every image."""
+def _checked(
+    arrays: Mapping[str, Any], program: Program, images: int, where: str, layout: str = "auto"
+) -> dict[str, np.ndarray]:
+    """The arrays by tensor name, channels first, integers of the shapes that the network has, one for every image.
+
+    `layout` "auto": an array is channels last if its shape says so; where a shape says nothing, the others' counts.
+    """
     tensor_of = {step.name: step.outputs[0] for step in program.steps}
     shapes = program.source.graph.shapes
     known = [name for name in program.tensors if name in shapes]
     read: dict[str, np.ndarray] = {}
+    fits: dict[str, list[str]] = {}
     for key, value in arrays.items():
         name = key if key in known else tensor_of.get(key, key)
         if name not in known:
@@ -189,13 +225,17 @@ def _checked(arrays: Mapping[str, Any], program: Program, images: int, where: st
         array, here = np.asarray(value), f"{where}, {key}"
         if array.dtype.kind not in "iu":
             raise IntsimError(f"holds {array.dtype}", where=here, mend="give the integers that the device computed")
-        if array.shape != (images, *shapes[name]):
-            wanted = (images, *shapes[name])
-            raise IntsimError(f"has shape {array.shape}", where=here, mend=f"{images} images need {wanted}")
+        wanted = {"nchw": (images, *shapes[name]), "nhwc": (images, *inside_shape(shapes[name]))}
+        if array.shape not in [shape for key, shape in wanted.items() if layout in ("auto", key)]:
+            mend = f"{images} images need {' or '.join(map(str, dict.fromkeys(wanted.values())))}"
+            raise IntsimError(f"has shape {array.shape}", where=here, mend=mend)
+        fits[name] = [key for key, shape in wanted.items() if shape == array.shape]
         read[name] = array
     if not read:
         raise IntsimError("holds no tensor", where=where, mend=f"name them as the network does: {known[-1]} ...")
-    return read
+    said = {found[0] for found in fits.values() if len(found) == 1} if layout == "auto" else {layout}
+    last = {name for name, found in fits.items() if (found == ["nhwc"] or (len(found) == 2 and said == {"nhwc"}))}
+    return {name: outside(array) if name in last else array for name, array in read.items()}
 
 
 def _unknown(name: str, known: Iterable[str], where: str) -> IntsimError:

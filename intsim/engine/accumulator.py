@@ -53,7 +53,7 @@ class Sums(Struct, frozen=True, kw_only=True, eq=False):
 
     `free`: the same sums in any order, where that is allowed; `pairs`: the same of raw integers, where two products
     at a time saturate at 16 bits, k running over kernel row, kernel column and channel; `ordered`: the same in the
-    machine's order.
+    machine's order; `shifting`: those of products that are shifted one by one.
     """
 
     kernel: str
@@ -63,6 +63,7 @@ class Sums(Struct, frozen=True, kw_only=True, eq=False):
     free: Free | None = None
     pairs: Free | None = None
     ordered: Ordered | None = None
+    shifting: Free | None = None
 
 
 class Site(Struct, frozen=True, kw_only=True, eq=False):
@@ -113,6 +114,19 @@ def finish(site: Site, wraps: float) -> tuple[np.ndarray, Free] | None:
     dtype = np.int32 if within(outer, INT32) and (modular or within(total, INT32)) else np.int64
     owed = low.astype(np.int64)
     return owed, Free(start=none, dtype=dtype, ends=(first, (bits or 0, overflow, owed.astype(dtype))))
+
+
+def narrowest_wrap(site: Site, bits: float) -> float | None:
+    """The bits to which the sums wrap, where every level fits or wraps to no more bits than all before it, else None.
+
+    `bits`: of the items. Z to Z/2^N is a ring homomorphism, and 2^N divides 2^M for N <= M: wrapping once will do.
+    """
+    for level, fits in zip(site.dot.mac.levels, site.found.fits, strict=True):
+        wraps = np.inf if level.bits is None or fits.all() else level.bits
+        if wraps > bits or (wraps < np.inf and level.overflow not in WRAPS):
+            return None
+        bits = wraps
+    return bits
 
 
 def close(free: Free, acc: np.ndarray) -> None:

@@ -26,10 +26,11 @@ def cast_takes(to: Cast | None) -> bool:
 
 
 def cast_code(to: Cast | None) -> np.ndarray:
-    """int64 `[7]`: bits (0: no cast), signed, overflow, and the four numbers of the shift."""
+    """int64 `[9]`: bits (0: no cast), signed, overflow, bits that the rounding does not see, then as `steps`."""
     from intsim_kernels.rounding import steps
 
     if to is None:
-        return np.zeros(7, np.int64)
-    shift = steps(np.array([to.shift]), rounding_code(to.rounding))[:, 0]
-    return np.array([to.bits, to.signed, overflow_code(to.overflow), *shift], np.int64)
+        return np.zeros(9, np.int64)
+    unseen = 0 if to.fraction_bits is None else max(to.shift - to.fraction_bits, 0)
+    shift = steps(np.array([to.shift - unseen]), rounding_code(to.rounding))[:, 0]
+    return np.array([to.bits, to.signed, overflow_code(to.overflow), unseen, *shift], np.int64)

@@ -1,28 +1,36 @@
-"""One integer at a time, planned as routines: Clip, Offset, Convert, Add; and the moves, Rearrange and Pad."""
+"""One integer at a time, planned as routines: Clip, Offset, Convert, Add."""
 
 from collections.abc import Callable
 
 import numpy as np
 from msgspec.structs import replace
 
+from intsim.arithmetic import three_rules
 from intsim.engine.calls import Call, Native, fitting
-from intsim.engine.rescale import plan_rescale, settle
+from intsim.engine.rescale import Requantizer, plan_rescale, settle
 from intsim.engine.rooms import Room
 from intsim.engine.runs import Runs, offsets, runs
 from intsim.engine.settling import settle_call, settles
 from intsim.integers import IntType, Overflow, Rounding
-from intsim.program import Add, Clip, Convert, Offset, Pad, Rearrange, Rescale, Tensor
+from intsim.program import Add, Clip, Convert, Offset, Rescale, Tensor
 from intsim.ranges import Interval
-from intsim.target import AlignedAdd, ClippedAdd, Float32Add, PowerOfTwo, ThreeRescales, TwoMultipliers
+from intsim.target import (
+    AlignedAdd,
+    Cast,
+    ClippedAdd,
+    DequantizedAdd,
+    Float32Add,
+    PowerOfTwo,
+    ShiftedAdd,
+    ThreeRescales,
+    TwoMultipliers,
+)
 
 LARGEST = 1 << 16
 """Integers that are looked up have so many values at most."""
 
 SUMMED = 1 << 10
 """Integers of a run whose sums go to scratch, at most."""
-
-GATHERED = 4
-"""Runs shorter than this are gathered integer by integer."""
 
 FAR = 1 << 58
 """What an operand adds to a sum is nearer to 0."""
@@ -33,7 +41,7 @@ Tables = Callable[[np.ndarray], np.ndarray]  # from all integers of a type, int6
 def moved(x: Tensor, at: Room, out: Room, added: int, ends: Interval) -> tuple[Native, ...]:
     """min(max(q + added, low), high), integer by integer."""
     found = runs([(at, offsets(at, x.shape)), (out, offsets(out, x.shape))])
-    return (_clamped(found, at, out, added, ends),)
+    return (clamped(found, at, out, added, ends),)
 
 
 def clip(compute: Clip, x: Tensor, at: Room, out: Room) -> tuple[Native, ...]:
@@ -43,40 +51,7 @@ def clip(compute: Clip, x: Tensor, at: Room, out: Room) -> tuple[Native, ...]:
 
 def offset(compute: Offset, x: Tensor, at: Room, out: Room) -> tuple[Native, ...]:
     """q + offset."""
-    return moved(x, at, out, compute.offset, _any(out))
-
-
-def rearrange(compute: Rearrange, x: Tensor, at: Room, out: Room) -> tuple[Native, ...]:
-    """Axes and shapes: a copy where runs stay, else integer by integer."""
-    source = offsets(at, x.shape).transpose(compute.before).reshape(compute.shape).transpose(compute.after)
-    goal = offsets(out, source.shape)
-    found = runs([(at, source), (out, goal)])
-    if found.length >= GATHERED or found.count == 1:
-        return (_clamped(found, at, out, 0, _any(out)),)
-    return _gathered(source, goal, at, out)
-
-
-def _gathered(source: np.ndarray, goal: np.ndarray, at: Room, out: Room) -> tuple[Native, ...]:
-    from intsim_kernels.elements import element
-
-    found = runs([(out, goal)])
-    index = (source.reshape(found.count, -1) // at.item).astype(np.int32)
-    begin = Runs(length=found.length, base=(np.zeros(found.count, np.int64), *found.base))
-    words = (*_words(begin, at, out), index, out.shift - at.shift)
-    return (Native(calls=(Call(routine=element("gathered", at.dtype, out.dtype), words=words),), rows=found.count),)
-
-
-def pad(compute: Pad, x: Tensor, y: Tensor, at: Room, out: Room) -> tuple[Native, ...]:
-    """A border of one value, then what it surrounds."""
-    from intsim_kernels.elements import element
-
-    goal = offsets(out, y.shape)
-    whole = runs([(out, goal), (out, goal)])
-    words = (*_words(whole, out, out), compute.value + out.shift)
-    fill = Call(routine=element("filled", out.dtype, out.dtype), words=words)
-    inner = tuple(slice(b, b + size) for b, size in zip(compute.begin, x.shape, strict=True))
-    found = runs([(at, offsets(at, x.shape)), (out, goal[inner])])
-    return Native(calls=(fill,), rows=whole.count), _clamped(found, at, out, 0, _any(out))
+    return moved(x, at, out, compute.offset, anything(out))
 
 
 def convert(compute: Convert, xs: list[Tensor], y: Tensor, rooms: list[Room], out: Room) -> tuple[Native, ...] | None:
@@ -87,16 +62,17 @@ def convert(compute: Convert, xs: list[Tensor], y: Tensor, rooms: list[Room], ou
         part = goal[(slice(None),) * compute.axis + (slice(begin, end),)]
         found = runs([(at, offsets(at, x.shape)), (out, part)])
         if rule is None:
-            done.append(_clamped(found, at, out, 0, _any(out)))
-        elif _values(x) <= LARGEST:
-            done.append(_looked_up(found, at, out, x.affine.type, _rescaled(rule, zero, out.dtype)))
+            done.append(clamped(found, at, out, 0, anything(out)))
+        elif values_of(x) <= LARGEST:
+            done.append(looked_up(found, at, out, x.affine.type, _rescaled(rule, zero, out.dtype)))
         else:
             return None
         begin = end
     return tuple(done)
 
 
-def _values(x: Tensor) -> int:
+def values_of(x: Tensor) -> int:
+    """How many integers the tensor's type has."""
     return x.affine.type.high - x.affine.type.low + 1
 
 
@@ -110,46 +86,56 @@ def _rescaled(rule: Rescale, zero: int, dtype: str = "int64") -> Tables:
     return table
 
 
-def _looked_up(found: Runs, at: Room, out: Room, kind: IntType, rule: Tables) -> Native:
+def looked_up(found: Runs, at: Room, out: Room, kind: IntType, rule: Tables) -> Native:
+    """What the rule makes of each integer."""
     from intsim_kernels.elements import element
 
     table = (rule(np.arange(kind.low, kind.high + 1)) + out.shift).astype(out.dtype)
-    words = (*_words(found, at, out), table, len(table), kind.low + at.shift)
+    words = (*words_of(found, at, out), table, len(table), kind.low + at.shift)
     return Native(calls=(Call(routine=element("looked_up", at.dtype, out.dtype), words=words),), rows=found.count)
 
 
-def _clamped(found: Runs, at: Room, out: Room, added: int, ends: Interval) -> Native:
+def clamped(found: Runs, at: Room, out: Room, added: int, ends: Interval) -> Native:
+    """min(max(q + added, low), high), along runs."""
     from intsim_kernels.elements import element
 
-    kind = np.iinfo(out.dtype)
-    low, high = (min(max(end + out.shift, int(kind.min)), int(kind.max)) for end in ends)
-    words = (*_words(found, at, out), added + out.shift - at.shift, low, high)
+    kind = np.iinfo(at.dtype)
+    least, most = int(kind.min), int(kind.max)
+    low, high = (end - added + at.shift for end in ends)  # of what lies in the room
+    beyond = max(low - most, 0) + min(high - least, 0)  # ends that no integer of the room reaches: all become one
+    low, high = (min(max(end, least), most) for end in (low, high))
+    words = (*words_of(found, at, out), added + out.shift - at.shift + beyond, low, high)
     return Native(calls=(Call(routine=element("clamped", at.dtype, out.dtype), words=words),), rows=found.count)
 
 
-def _any(out: Room) -> Interval:
+def anything(out: Room) -> Interval:
     """No clamp: the ends of the room's type."""
     kind = np.iinfo(out.dtype)
     return int(kind.min) - out.shift, int(kind.max) - out.shift
 
 
-def _words(found: Runs, at: Room, out: Room) -> tuple[int | np.ndarray, ...]:
-    return (found.count, found.length, *_told(at, found.base[0]), *_told(out, found.base[-1]))
+def words_of(found: Runs, at: Room, out: Room) -> tuple[int | np.ndarray, ...]:
+    """The first parameters of every routine that goes along runs from one room to another."""
+    return (found.count, found.length, *told(at, found.base[0]), *told(out, found.base[-1]))
 
 
-def _told(at: Room, base: np.ndarray) -> tuple[int | np.ndarray, ...]:
+def told(at: Room, base: np.ndarray) -> tuple[int | np.ndarray, ...]:
+    """A tensor as a routine is told it."""
+    """How a routine is told of a tensor: its offset, the bytes of an image, and where its runs begin."""
     return (at.offset, at.size, base)
 
 
 # ---- sums of two activations -----------------------------------------------------------------------------------
 
 
-def add(compute: Add, xs: list[Tensor], rooms: list[Room], out: Room) -> tuple[Native, ...] | None:
+def add(compute: Add, xs: list[Tensor], y: Tensor, rooms: list[Room], out: Room) -> tuple[Native, ...] | None:
     """The sum of two activations: what each one adds is looked up, the sum is requantized."""
-    if max(map(_values, xs)) > LARGEST:
+    if max(map(values_of, xs)) > LARGEST:
         return None
     if isinstance(compute.rule, Float32Add):
-        return _float_add(compute, xs, rooms, out)
+        return _float_add(compute, xs, y, rooms, out)
+    if isinstance(compute.rule, DequantizedAdd):
+        return None
     rules = _terms(compute)
     if rules is None:
         return None
@@ -157,11 +143,21 @@ def add(compute: Add, xs: list[Tensor], rooms: list[Room], out: Room) -> tuple[N
     tables = []
     for x, term in zip(xs, terms, strict=True):
         tables.append(term(np.arange(x.affine.type.low, x.affine.type.high + 1)))
+    if compute.subtract:
+        tables[1] = -tables[1]
     if max(int(np.abs(table).max()) for table in tables) >= FAR:
         return None
     ends = sum(int(t.min()) for t in tables), sum(int(t.max()) for t in tables)
-    found = runs([(at, offsets(at, x.shape)) for x, at in zip([*xs, xs[0]], [*rooms, out], strict=True)], SUMMED)
+    found = spread([*xs, y], [*rooms, out], SUMMED)
     return _summed(found, tables, xs, rooms, out, last, ends)
+
+
+def spread(tensors: list[Tensor], rooms: list[Room], most: int = 1 << 30) -> Runs:
+    """The runs of several tensors whose shapes broadcast to that of the last."""
+    shape = tensors[-1].shape
+    return runs(
+        [(at, np.broadcast_to(offsets(at, x.shape), shape)) for x, at in zip(tensors, rooms, strict=True)], most
+    )
 
 
 def _summed(
@@ -174,18 +170,25 @@ def _summed(
     ends: Interval,
 ) -> tuple[Native, ...] | None:
     from intsim_kernels.elements import adding
-    from intsim_kernels.moves import placing
 
     requantizer = plan_rescale(last, found.length, ends)
     if not settles(requantizer, found.length, out.shift):
         return None
     sums = "int32" if requantizer.narrow else "int64"
-    item = np.dtype(sums).itemsize
     a, b = rooms
-    words = [found.count, found.length, *_told(a, found.base[0]), *_told(out, found.base[2]), *_told(b, found.base[1])]
+    words = [found.count, found.length, *told(a, found.base[0]), *told(out, found.base[2]), *told(b, found.base[1])]
     for table, x, at in zip(tables, xs, rooms, strict=True):
         words += [table.astype(sums), len(table), x.affine.type.low + at.shift]
     first = Call(routine=adding(a.dtype, b.dtype, sums), words=(*words, 0))
+    return settled_sums(found, first, requantizer, out)
+
+
+def settled_sums(found: Runs, first: Call, requantizer: Requantizer, out: Room) -> tuple[Native, ...]:
+    """What `first` puts into scratch, run by run, requantized to where it belongs."""
+    from intsim_kernels.moves import placing
+
+    sums = "int32" if requantizer.narrow else "int64"
+    item = np.dtype(sums).itemsize
     block = max(1, min(fitting(found.length * (item + out.item)), (1 << 14) // (found.length * item)))
     done = block * found.length * item
     goal, advance = (out.offset, found.length * out.item) if out.bare else (done, 0)
@@ -211,7 +214,16 @@ def _terms(compute: Add) -> tuple[Tables, Tables, Rescale] | None:
             assert compute.multiplier is not None
             assert compute.exponent is not None
             fa, fb = (int(f) for f in compute.multiplier)
-            return _times(za, fa), _times(zb, fb), _power(compute, rule.rounding, -int(compute.exponent[0]))
+            last = _power(compute, rule.rounding, -int(compute.exponent[0]), middle=rule.middle)
+            return _times(za, fa), _times(zb, fb), last
+        case ShiftedAdd():
+            assert compute.exponent is not None
+            one = _power(compute, Rounding.FLOOR, 0)
+            first, second = (
+                _rescaled(replace(_power(compute, rule.rounding, -int(e)), zero_point=0, low=-FAR, high=FAR), z)
+                for e, z in zip(compute.exponent, (za, zb), strict=True)
+            )
+            return first, second, one
         case AlignedAdd():
             assert compute.exponent is not None
             left_a, left_b, e = (int(n) for n in compute.exponent)
@@ -230,10 +242,10 @@ def _steps(compute: Add, rule: ThreeRescales) -> list[Rescale]:
     """The three requantizations; the terms' own ends are beyond everything."""
     assert compute.multiplier is not None
     assert compute.exponent is not None
-    each = replace(rule.requantize, zero_point="after")  # with zero point 0 both are the same
+    each = [replace(one, zero_point="after") for one in three_rules(rule)]  # with zero point 0 both are the same
     return [
         Rescale(
-            rule=each,
+            rule=each[i],
             zero_point=compute.zero_point if i == 2 else 0,
             low=compute.low if i == 2 else -FAR,
             high=compute.high if i == 2 else FAR,
@@ -261,10 +273,10 @@ def _clipped(compute: Add, zero: int, ratio: np.float32) -> Tables:
     return table
 
 
-def _power(compute: Add, rounding: Rounding, exponent: int) -> Rescale:
+def _power(compute: Add, rounding: Rounding, exponent: int, middle: Cast | None = None) -> Rescale:
     """clamp(rounded(sum * 2^exponent) + zero point)."""
     return Rescale(
-        rule=PowerOfTwo(rounding=rounding),
+        rule=PowerOfTwo(rounding=rounding, middle=middle),
         zero_point=compute.zero_point,
         low=compute.low,
         high=compute.high,
@@ -273,16 +285,17 @@ def _power(compute: Add, rounding: Rounding, exponent: int) -> Rescale:
     )
 
 
-def _float_add(compute: Add, xs: list[Tensor], rooms: list[Room], out: Room) -> tuple[Native, ...] | None:
+def _float_add(compute: Add, xs: list[Tensor], y: Tensor, rooms: list[Room], out: Room) -> tuple[Native, ...] | None:
     from intsim_kernels.elements import float_adding
 
     assert isinstance(compute.rule, Float32Add)
     assert compute.multiplier is not None
     if float(np.abs(compute.multiplier).max()) > 2.0**36:
         return None
-    found = runs([(at, offsets(at, x.shape)) for x, at in zip([*xs, xs[0]], [*rooms, out], strict=True)])
+    found = spread([*xs, y], [*rooms, out])
+    sign = np.array([1, -1 if compute.subtract else 1, 1], np.float32)
     a, b = rooms
-    words = (found.count, found.length, *_told(a, found.base[0]), *_told(out, found.base[2]))
-    more = (*_told(b, found.base[1]), compute.multiplier, compute.low, compute.high, out.shift, a.shift, b.shift)
+    words = (found.count, found.length, *told(a, found.base[0]), *told(out, found.base[2]))
+    more = (*told(b, found.base[1]), compute.multiplier * sign, compute.low, compute.high, out.shift, a.shift, b.shift)
     call = Call(routine=float_adding(a.dtype, b.dtype, out.dtype, compute.rule.fused), words=(*words, *more))
     return (Native(calls=(call,), rows=found.count),)

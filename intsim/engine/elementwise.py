@@ -1,15 +1,25 @@
-"""One integer at a time planned: Add, Clip, Convert, Offset; and the moves, Rearrange and Pad."""
+"""One integer at a time planned: Add, Clip, Convert, Offset."""
 
 import numpy as np
 from msgspec.structs import replace
 
+from intsim.arithmetic import multiplier_bits, three_rules
+from intsim.engine.codes import rounding_code
 from intsim.engine.rescale import LIMIT, plan_rescale
 from intsim.engine.step import Run, plain, requantizing
 from intsim.integers import Overflow
-from intsim.ops.wiring import pad_meaning, rearrange_meaning
-from intsim.program import Add, Clip, Convert, Offset, Pad, Rearrange, Rescale
+from intsim.program import Add, Clip, Convert, Offset, Rescale
 from intsim.ranges import Interval
-from intsim.target import AlignedAdd, ClippedAdd, Float32Add, PowerOfTwo, ThreeRescales, TwoMultipliers
+from intsim.target import (
+    AlignedAdd,
+    ClippedAdd,
+    DequantizedAdd,
+    Float32Add,
+    PowerOfTwo,
+    ShiftedAdd,
+    ThreeRescales,
+    TwoMultipliers,
+)
 
 
 def plan_clip(clip: Clip, dtype: np.dtype) -> tuple[str, str, Run]:
@@ -28,16 +38,6 @@ def plan_clip(clip: Clip, dtype: np.dtype) -> tuple[str, str, Run]:
 def plan_offset(offset: Offset, dtype: np.dtype) -> tuple[str, str, Run]:
     """q + offset."""
     return "numpy", "", lambda x: (x.astype(np.int64) + offset.offset).astype(dtype)
-
-
-def plan_rearrange(rearrange: Rearrange, dtype: np.dtype) -> tuple[str, str, Run]:
-    """Axes and shapes."""
-    return "numpy", "", lambda x: np.ascontiguousarray(rearrange_meaning(rearrange, x)).astype(dtype, copy=False)
-
-
-def plan_pad(pad: Pad, dtype: np.dtype) -> tuple[str, str, Run]:
-    """A border of one value."""
-    return "numpy", "", lambda x: pad_meaning(pad, x).astype(dtype, copy=False)
 
 
 def plan_convert(convert: Convert, channels: list[int], known: list[Interval], dtype: np.dtype) -> tuple[str, str, Run]:
@@ -76,10 +76,14 @@ def plan_add(add: Add, channels: int, known: list[Interval], dtype: np.dtype) ->
     match add.rule:
         case ThreeRescales():
             planned = _three(add, channels, centred, dtype)
+        case ShiftedAdd():
+            planned = _shifted(add, add.rule, channels, dtype)
         case TwoMultipliers() | AlignedAdd():
             planned = _one_sum(add, channels, centred, dtype)
         case Float32Add() | ClippedAdd():
             planned = _float(add, dtype)
+        case DequantizedAdd():
+            planned = _dequantized(add, dtype)
     return planned or plain(add, dtype, "numbers beyond 64 bits")
 
 
@@ -88,10 +92,10 @@ def _three(add: Add, channels: int, centred: list[int], dtype: np.dtype) -> tupl
     assert isinstance(rule, ThreeRescales)
     assert add.multiplier is not None
     assert add.exponent is not None
-    each = replace(rule.requantize, zero_point="after")  # with zero point 0 both are the same
+    each = [replace(one, zero_point="after") for one in three_rules(rule)]  # with zero point 0 both are the same
     steps = [
         Rescale(
-            rule=each,
+            rule=each[i],
             zero_point=add.zero_point if i == 2 else 0,
             low=add.low if i == 2 else -(LIMIT >> 2),
             high=add.high if i == 2 else LIMIT >> 2,
@@ -107,11 +111,11 @@ def _three(add: Add, channels: int, centred: list[int], dtype: np.dtype) -> tupl
     if max(*reach, *scaled) >= LIMIT >> 3:
         return None
     last = requantizing(plan_rescale(steps[2], channels, (-sum(scaled), sum(scaled))), dtype)
-    (za, zb), left = add.zero_points, rule.left_shift
+    (za, zb), left, sign = add.zero_points, rule.left_shift, -1 if add.subtract else 1
 
     def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         pair = [((v.astype(np.int64) - z) << left).reshape(-1, channels) for v, z in ((a, za), (b, zb))]
-        return last(terms[0](pair[0]) + terms[1](pair[1])).reshape(a.shape)
+        return last(terms[0](pair[0]) + sign * terms[1](pair[1])).reshape(a.shape)
 
     return "fixed_point, three times", "", run
 
@@ -121,9 +125,33 @@ def _term(add: Add, i: int, reach: int) -> int:
     assert isinstance(add.rule, ThreeRescales)
     assert add.multiplier is not None
     assert add.exponent is not None
-    m, e, rule = int(add.multiplier[i]), int(add.exponent[i]), add.rule.requantize
-    bound = ((reach << max(e, 0)) * m >> (rule.bits + max(-e, 0))) + 2
+    m, e, rule = int(add.multiplier[i]), int(add.exponent[i]), three_rules(add.rule)[i]
+    bound = ((reach << max(e, 0)) * m >> (multiplier_bits(rule) + max(-e, 0))) + 3
     return bound if rule.middle is None else max(bound, 1 << rule.middle.bits)
+
+
+def _shifted(add: Add, rule: ShiftedAdd, channels: int, dtype: np.dtype) -> tuple[str, str, Run] | None:
+    from intsim_kernels.elementwise import scale_places
+    from intsim_kernels.rounding import steps
+
+    assert add.exponent is not None
+    rights = add.exponent.tolist()
+    if max(rights) > 60 or min(rights) < -30:
+        return None
+    factors = [np.array([1 << max(-right, 0)]) for right in rights]
+    hows = [steps(np.array([max(right, 0)]), rounding_code(rule.rounding)) for right in rights]
+    (za, zb), sign = add.zero_points, -1 if add.subtract else 1
+
+    def term(x: np.ndarray, zero: int, i: int) -> np.ndarray:
+        found = (x.astype(np.int64) - zero).reshape(-1, 1, channels)
+        scale_places(found, factors[i], hows[i])
+        return found.reshape(x.shape)
+
+    def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        y = term(a, za, 0) + sign * term(b, zb, 1) + add.zero_point
+        return np.clip(y, add.low, add.high).astype(dtype)
+
+    return "scale_places, twice", "", run
 
 
 def _one_sum(add: Add, channels: int, centred: list[int], dtype: np.dtype) -> tuple[str, str, Run] | None:
@@ -141,7 +169,7 @@ def _one_sum(add: Add, channels: int, centred: list[int], dtype: np.dtype) -> tu
     if reach >= LIMIT:
         return None
     rescale = Rescale(
-        rule=PowerOfTwo(rounding=rule.rounding),
+        rule=PowerOfTwo(rounding=rule.rounding, middle=None if isinstance(rule, AlignedAdd) else rule.middle),
         zero_point=add.zero_point,
         low=add.low,
         high=add.high,
@@ -149,7 +177,7 @@ def _one_sum(add: Add, channels: int, centred: list[int], dtype: np.dtype) -> tu
         exponent=np.array([exponent], np.int64),
     )
     settle = requantizing(plan_rescale(rescale, channels, (-reach, reach)), dtype)
-    (za, zb), (fa, fb) = add.zero_points, factors
+    (za, zb), (fa, fb) = add.zero_points, (factors[0], -factors[1] if add.subtract else factors[1])
 
     def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         acc = fa * (a.astype(np.int64) - za) + fb * (b.astype(np.int64) - zb)
@@ -165,16 +193,29 @@ def _float(add: Add, dtype: np.dtype) -> tuple[str, str, Run] | None:
     if float(np.abs(add.multiplier).max()) > 2.0**36:
         return None
     numbers = [np.float32(v) for v in add.multiplier]
-    ends, (za, zb) = (add.low, add.high), add.zero_points
+    ends, (za, zb), sign = (add.low, add.high), add.zero_points, -1 if add.subtract else 1
     fused = isinstance(add.rule, Float32Add) and add.rule.fused
 
     def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         out = np.empty(a.size, dtype)
         flat = a.reshape(-1).astype(np.int32), b.reshape(-1).astype(np.int32)
         if isinstance(add.rule, Float32Add):
-            float32_add(*flat, *numbers, int(fused), *ends, out)
+            float32_add(flat[0], sign * flat[1], *numbers, int(fused), *ends, out)
         else:
-            clipped_add(*flat, za, zb, *numbers, add.zero_point, *ends, out)
+            clipped_add(*flat, za, zb, *numbers, sign, add.zero_point, *ends, out)
         return out.reshape(a.shape)
 
     return "float32_add" if isinstance(add.rule, Float32Add) else "clipped_add", "the machine adds in float32", run
+
+
+def _dequantized(add: Add, dtype: np.dtype) -> tuple[str, str, Run]:
+    assert add.multiplier is not None
+    (sa, sb, sy), (za, zb) = add.multiplier, add.zero_points
+    ends, sign = (add.low - add.zero_point, add.high - add.zero_point), np.float32(-1 if add.subtract else 1)
+
+    def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        reals = [(v.astype(np.int32) - z).astype(np.float32) * s for v, z, s in ((a, za, sa), (b, zb, sb))]
+        y = np.clip(np.rint((reals[0] + sign * reals[1]) / sy), *ends)
+        return (y.astype(np.int64) + add.zero_point).astype(dtype)
+
+    return "numpy", "the machine adds real numbers", run

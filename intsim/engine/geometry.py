@@ -32,6 +32,36 @@ class Places(Struct, frozen=True, kw_only=True, eq=False):
         return self.padded[0] * self.padded[1] * self.channels
 
 
+class Lifted(Struct, frozen=True, kw_only=True, eq=False):
+    """A window of at most two axes as one of two, on an image.
+
+    `begin`: top and left padding, `end`: bottom and right; `down`, `across`: where windows start along either axis of
+    the padded image; `rows`, `columns`: how far their taps are from there.
+    """
+
+    begin: tuple[int, ...]
+    end: tuple[int, ...]
+    down: np.ndarray
+    across: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+
+
+def lifted(window: Window, height: int, width: int) -> Lifted:
+    """The window on an image of that size; one of one axis lies along the width."""
+    ones, zeros = (1,) * (2 - len(window.kernel)), (0,) * (2 - len(window.kernel))
+    (kh, kw), (sh, sw), (dh, dw) = ones + window.kernel, ones + window.strides, ones + window.dilations
+    begin, end = zeros + window.begin, zeros + window.end
+    return Lifted(
+        begin=begin,
+        end=end,
+        down=np.arange((height + begin[0] + end[0] - dh * (kh - 1) - 1) // sh + 1) * sh,
+        across=np.arange((width + begin[1] + end[1] - dw * (kw - 1) - 1) // sw + 1) * sw,
+        rows=np.arange(kh) * dh,
+        columns=np.arange(kw) * dw,
+    )
+
+
 def places(shape: Shape, window: Window, channels: int | None = None) -> Places | None:
     """The places of a window with at most two axes on a sample `shape[..., c]`, or None where it has more.
 
@@ -41,28 +71,25 @@ def places(shape: Shape, window: Window, channels: int | None = None) -> Places 
     axes = len(window.kernel)
     if axes > 2 or len(shape) != axes + 1:
         return None
-    ones, zeros = (1,) * (2 - axes), (0,) * (2 - axes)
     c = shape[-1] if channels is None else channels
-    h, w = ones + shape[:-1]
-    (kh, kw), (sh, sw), (dh, dw) = ones + window.kernel, ones + window.strides, ones + window.dilations
-    (top, left), (bottom, right) = zeros + window.begin, zeros + window.end
-    height, width = h + top + bottom, w + left + right
-    down = np.arange((height - dh * (kh - 1) - 1) // sh + 1) * sh
-    across = np.arange((width - dw * (kw - 1) - 1) // sw + 1) * sw
-    ky, kx = np.arange(kh) * dh, np.arange(kw) * dw
-    neighbours = dw == 1
+    h, w = (1, 1, *shape[:-1])[-2:]
+    found = lifted(window, h, w)
+    (top, left), (bottom, right) = found.begin, found.end
+    width = w + left + right
+    taps = (found.rows[:, None] * width + found.columns).ravel() * c
+    neighbours = (1, *window.dilations)[-1] == 1
     return Places(
         height=h,
         width=w,
         channels=c,
         top=top,
         left=left,
-        padded=(height, width),
-        base=(down[:, None] * width + across).ravel() * c,
-        taps=(ky[:, None] * width + kx).ravel() * c,
-        rows=ky * width * c if neighbours else (ky[:, None] * width + kx).ravel() * c,
-        row_taps=kw if neighbours else 1,
-        inside=(_inside(down, ky, top, h), _inside(across, kx, left, w)),
+        padded=(h + top + bottom, width),
+        base=(found.down[:, None] * width + found.across).ravel() * c,
+        taps=taps,
+        rows=found.rows * width * c if neighbours else taps,
+        row_taps=len(found.columns) if neighbours else 1,
+        inside=(_inside(found.down, found.rows, top, h), _inside(found.across, found.columns, left, w)),
     )
 
 

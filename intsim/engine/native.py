@@ -1,14 +1,32 @@
 """Which steps have routines, and what they are called with."""
 
-from intsim.engine import depthwise, elements, pooling
-from intsim.engine.accumulator import Ordered, Sums
+from intsim.engine import depthwise, elements, gathering, pooling, tabled
+from intsim.engine.accumulator import Free, Ordered, Sums
 from intsim.engine.calls import COUNTS, Call, Native, Other
 from intsim.engine.narrow import narrow_sums
 from intsim.engine.planning import Planned
 from intsim.engine.rooms import Room
 from intsim.engine.settling import settle_calls, settled, settles
+from intsim.engine.shifting import block_of_products
 from intsim.engine.wide import Block, Form, block_of_sums, forms
-from intsim.program import Add, AveragePool, Clip, Convert, Dot, MaxPool, Offset, Pad, Program, Rearrange, Window
+from intsim.program import (
+    Add,
+    AveragePool,
+    Clip,
+    Convert,
+    Dot,
+    Extreme,
+    Interpolate,
+    Lookup,
+    MaxPool,
+    Multiply,
+    Offset,
+    Pad,
+    Program,
+    Rearrange,
+    Take,
+    Window,
+)
 from intsim.ranges import Interval
 
 
@@ -34,8 +52,14 @@ def native(
             return pooling.max_pool(step.compute, xs[0].shape, inputs[0], out)
         case AveragePool() if covered(inputs[0], step.compute.window, step.compute.input_zero_point):
             return pooling.average_pool(step.compute, xs[0].shape, known[step.inputs[0]], inputs[0], out)
+        case Add() | Multiply() | Extreme() if step.compute.constant is not None:
+            return tabled.by_channel(step.compute, planned.run, xs[0], y, inputs[0], out)
         case Add():
-            return elements.add(step.compute, xs, inputs, out)
+            return elements.add(step.compute, xs, y, inputs, out)
+        case Multiply():
+            return tabled.multiply(step.compute, [known[name] for name in step.inputs], xs, y, inputs, out)
+        case Lookup():
+            return tabled.lookup(step.compute, xs[0], inputs[0], out)
         case Clip():
             return elements.clip(step.compute, xs[0], inputs[0], out)
         case Convert():
@@ -43,9 +67,13 @@ def native(
         case Offset():
             return elements.offset(step.compute, xs[0], inputs[0], out)
         case Rearrange():
-            return elements.rearrange(step.compute, xs[0], inputs[0], out)
+            return gathering.rearrange(step.compute, xs[0], inputs[0], out)
         case Pad():
-            return elements.pad(step.compute, xs[0], y, inputs[0], out)
+            return gathering.pad(step.compute, xs[0], y, inputs[0], out)
+        case Interpolate():
+            return gathering.interpolate(step.compute, xs[0], known[step.inputs[0]], inputs[0], out)
+        case Take():
+            return gathering.take(step.compute, xs[0], inputs[0], out)
     return None
 
 
@@ -87,6 +115,8 @@ def _dot(
     form = dense_form(dot, sums, x, source)
     if form is not None:
         native = _wide(dot, sums, form, source, out)
+    elif sums.shifting is not None:
+        native = _shifting(dot, sums, sums.shifting, source, out)
     else:
         native = None if sums.ordered is None else _narrow(dot, sums, sums.ordered, source, out, x, counts)
     if lanes is None or native is None:
@@ -103,6 +133,15 @@ def _wide(dot: Dot, sums: Sums, form: Form, at: Room, out: Room) -> Native | Non
         return None
     kernel = f"tiles of {form.kind}" + (" in 64 bits" if found.dtype == "int64" else "")
     return Native(calls=calls, rows=found.rows, block=found.block, kernel=kernel)
+
+
+def _shifting(dot: Dot, sums: Sums, free: Free, at: Room, out: Room) -> Native | None:
+    """A sum of products that are shifted one by one."""
+    found = block_of_products(dot, free, at, out.item)
+    calls = None if found is None else _settled(dot, sums, found, out)
+    if found is None or calls is None:
+        return None
+    return Native(calls=calls, rows=found.rows, block=found.block, kernel="shifted products")
 
 
 def _narrow(dot: Dot, sums: Sums, order: Ordered, at: Room, out: Room, x: Interval, counts: int) -> Native | None:

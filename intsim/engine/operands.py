@@ -1,6 +1,7 @@
 """The operands of product sums as the kernels want them: lanes of inputs, weights packed by kernel."""
 
 from collections.abc import Callable
+from functools import cache, partial
 
 import numpy as np
 from msgspec import Struct
@@ -67,6 +68,16 @@ def grouped(dot: Dot, shape: Shape, *, centred: bool, dtype: type) -> Grouped:
     )
 
 
+def later(make: Callable[[], AddProducts]) -> AddProducts:
+    """The same kernel, whose weights are packed when it is first called: where routines run, it never is."""
+    ready = cache(make)
+
+    def add(x: np.ndarray, acc: np.ndarray) -> None:
+        ready()(x, acc)
+
+    return add
+
+
 def free_products(dot: Dot, shape: Shape, x: Interval, dtype: type) -> tuple[str, AddProducts]:
     """The fastest kernel that adds (x - zx)(w - zw) to accumulators of `dtype`, in any order; int32 ones may wrap."""
     w = centred_weights(dot)
@@ -77,17 +88,19 @@ def free_products(dot: Dot, shape: Shape, x: Interval, dtype: type) -> tuple[str
         largest = max(map(abs, x)) * max(map(abs, reach))
         block = INT32[1] // max(largest, 1) // 16 * 16
     if dot.group == 1 and narrow and block:
-        return "dense", _dense(dot, shape, w, block)
-    return "grouped", _grouped(dot, shape, np.int16 if narrow and dtype is np.int32 else np.int32, dtype)
+        return "dense", later(partial(_dense, dot, shape, block))
+    return "grouped", later(
+        partial(_grouped, dot, shape, np.int16 if narrow and dtype is np.int32 else np.int32, dtype)
+    )
 
 
-def _dense(dot: Dot, shape: Shape, w: np.ndarray, block: int) -> AddProducts:
+def _dense(dot: Dot, shape: Shape, block: int) -> AddProducts:
     from intsim_kernels.dot import dense
 
     at = places(shape, dot.window)
     assert at is not None
     segments, length = _runs(at, "hwc")
-    flat = w.reshape(len(w), -1)
+    flat = centred_weights(dot).reshape(len(dot.weight), -1)
     outputs, depth = len(flat), flat.shape[1]
     block = min(block, -(-depth // 16) * 16)
     packed = np.zeros((-(-outputs // 4) * 4, -(-depth // block), block), np.int16)
@@ -100,10 +113,11 @@ def _dense(dot: Dot, shape: Shape, w: np.ndarray, block: int) -> AddProducts:
     return add
 
 
-def paired(dot: Dot, shape: Shape, w: np.ndarray, folded: bool) -> AddProducts:
+def paired(dot: Dot, shape: Shape, folded: bool) -> AddProducts:
     """The kernel for pairs of products, in the machine's order."""
     from intsim_kernels.ordered import pairs
 
+    w = dot.weight if folded else centred_weights(dot)
     at = places(shape, dot.window)
     assert at is not None
     segments, length = _runs(at, dot.mac.order)

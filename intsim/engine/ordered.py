@@ -1,5 +1,7 @@
 """Sums in the machine's own order planned: what saturates depends on it."""
 
+from functools import partial
+
 import numpy as np
 from msgspec.structs import replace
 
@@ -19,7 +21,7 @@ from intsim.engine.accumulator import (
     shortened,
 )
 from intsim.engine.codes import cast_code, overflow_code
-from intsim.engine.operands import INT16, INT32, AddProducts, centred_weights, grouped, paired, within
+from intsim.engine.operands import INT16, INT32, AddProducts, centred_weights, grouped, later, paired, within
 from intsim.integers import Overflow
 from intsim.ranges import Interval
 from intsim.ranges import limits as register_limits
@@ -105,15 +107,19 @@ def _clamped(site: Site, order: Ordered) -> tuple[str, AddProducts]:
     tile, inner, outer = order.tile, order.inner, order.outer
     products = [a * b for a in x for b in (int(w.min()), int(w.max()))]
     if dot.group == 1 and (tile, inner, outer) == (2, INT16, INT32) and within((min(products), max(products)), INT16):
-        return "pairs", paired(dot, site.shape, w, site.folded)
-    ops = grouped(dot, site.shape, centred=not site.folded, dtype=np.int16)
+        return "pairs", later(partial(paired, dot, site.shape, site.folded))
     ends = [np.int32(v) for v in (*inner, *outer)]
 
-    def add(x: np.ndarray, acc: np.ndarray) -> None:
-        lanes = ops.lanes(x)
-        clamped(lanes, ops.at.size, ops.at.base, ops.taps, ops.stride, ops.lane, ops.weights, tile, *ends, acc)
+    def packed() -> AddProducts:
+        ops = grouped(dot, site.shape, centred=not site.folded, dtype=np.int16)
 
-    return "clamped", add
+        def add(x: np.ndarray, acc: np.ndarray) -> None:
+            lanes = ops.lanes(x)
+            clamped(lanes, ops.at.size, ops.at.base, ops.taps, ops.stride, ops.lane, ops.weights, tile, *ends, acc)
+
+        return add
+
+    return "clamped", later(packed)
 
 
 def _clamp_limits(site: Site) -> tuple[int, Interval, Interval, float] | None:
@@ -171,6 +177,7 @@ def tree(site: Site) -> Sums:
         np.zeros((0, 0), np.int32) if table is None else np.array(table.entries),
         cast_code(dot.mac.product),
         levels,
+        cast_code(dot.mac.write_back),
         np.array(owed),
         zeros,
         int(dot.bias_rule.when == "init"),

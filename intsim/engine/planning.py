@@ -5,13 +5,34 @@ from math import prod
 from msgspec import Struct
 
 from intsim.engine.accumulator import Sums
-from intsim.engine.elementwise import plan_add, plan_clip, plan_convert, plan_offset, plan_pad, plan_rearrange
+from intsim.engine.elementwise import plan_clip, plan_convert, plan_offset
+from intsim.engine.functions import plan_lookup, plan_softmax
+from intsim.engine.moving import plan_interpolate, plan_pad, plan_rearrange, plan_take
+from intsim.engine.pairs import plan_pair
 from intsim.engine.pools import plan_average_pool, plan_max_pool
 from intsim.engine.rescale import plan_rescale
 from intsim.engine.step import Run, requantizing
 from intsim.engine.sums import plan_sums
 from intsim.ops.dot import shape_of_dot
-from intsim.program import Add, AveragePool, Clip, Convert, Dot, MaxPool, Offset, Pad, Program, Rearrange, Step
+from intsim.program import (
+    Add,
+    AveragePool,
+    Clip,
+    Convert,
+    Dot,
+    Extreme,
+    Interpolate,
+    Lookup,
+    MaxPool,
+    Multiply,
+    Offset,
+    Pad,
+    Program,
+    Rearrange,
+    Softmax,
+    Step,
+    Take,
+)
 from intsim.ranges import intervals
 
 # What one thread works on at a time: enough for Python's part to be small, little enough to stay in the caches.
@@ -97,8 +118,12 @@ def _planned(
             found = plan_max_pool(compute, shape, dtype)
         case AveragePool():
             found = plan_average_pool(compute, shape, inside, dtype)
-        case Add():
-            found = plan_add(compute, channels[0], several, dtype)
+        case Add() | Multiply() | Extreme():
+            found = plan_pair(compute, out, several, dtype)
+        case Lookup():
+            found = plan_lookup(compute, dtype)
+        case Softmax():
+            found = plan_softmax(compute, shape, dtype)
         case Clip():
             found = plan_clip(compute, dtype)
         case Convert():
@@ -109,5 +134,9 @@ def _planned(
             found = plan_rearrange(compute, dtype)
         case Pad():
             found = plan_pad(compute, dtype)
+        case Take():
+            found = plan_take(compute, dtype)
+        case Interpolate():
+            found = plan_interpolate(compute, channels[0], inside, dtype)
     kernel, why, run = found
     return Planned(step=step, kernel=kernel, why=why, run=run, shape=out, last=last)

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from intsim.arithmetic import reciprocal
 from intsim.engine.accumulator import Free
 from intsim.engine.calls import Call, Native
 from intsim.engine.codes import rounding_code
@@ -10,14 +9,14 @@ from intsim.engine.depthwise import TYPES, block_of_taps
 from intsim.engine.geometry import Places
 from intsim.engine.geometry import places as places_of
 from intsim.engine.operands import INT16, INT32, within
-from intsim.engine.pools import counts_of
+from intsim.engine.pools import counts_of, scales_of
 from intsim.engine.rooms import Room, Windows, places, windows
 from intsim.engine.settling import settle_calls, settled, settles
 from intsim.graph import Shape
 from intsim.integers import Overflow, Rounding
 from intsim.program import AveragePool, MaxPool, Rescale
 from intsim.ranges import Interval
-from intsim.target import Divide, Float32Average, PowerOfTwo, Reciprocal, RescaledSum
+from intsim.target import Divide, Factors, Float32Average, PowerOfTwo, Reciprocal, RescaledSum
 
 
 def max_pool(pool: MaxPool, shape: Shape, at: Room, out: Room) -> tuple[Native, ...] | None:
@@ -105,61 +104,44 @@ def _mean(pool: AveragePool, counts: tuple[np.ndarray, np.ndarray], sums: int) -
             return [], sums
         case Divide():
             return _divided(pool, pool.rule, counts[0] * counts[1], sums)
-        case Reciprocal():
-            return _reciprocals(pool, pool.rule, counts, sums)
+        case Reciprocal() | Factors():
+            return _scaled(pool, pool.rule, counts, sums)
         case _:
             raise AssertionError(pool.rule)
 
 
 def _divided(pool: AveragePool, rule: Divide, count: np.ndarray, sums: int) -> tuple[list[Call], int] | None:
     from intsim_kernels.pooling import divided_routine
+    from intsim_kernels.rounding import thresholds
 
     zero = 0 if rule.centred else pool.input_zero_point
     if sums + abs(zero) * int(count.max()) >= INT32[1] // 2:
         return None
-    numbers = np.array([(n, zero * n, *_limits(int(n), rule.rounding), zero) for n in count.tolist()], np.int64)
-    return [Call(routine=divided_routine, words=(len(count), numbers))], sums + 1
+    rounding = thresholds(count.astype(np.int64), rounding_code(rule.rounding))
+    columns = (count, zero * count, np.full_like(count, zero), *rounding)
+    numbers = np.ascontiguousarray(np.stack(columns, 1).astype(np.int64))
+    return [Call(routine=divided_routine, words=(len(count), numbers))], sums + 2
 
 
-def _limits(d: int, rounding: Rounding) -> tuple[int, int, int]:
-    """t, below, odd: n / d is floor, and one more where the remainder exceeds t, + below if n < 0, + odd if it is odd.
-
-    As `intsim_kernels.rounding.steps`, for any divisor: a half and more is a remainder above up, more than that one
-    above down.
-    """
-    m, up, down = d - 1, (d - 1) // 2, d // 2
-    return {
-        Rounding.FLOOR: (m, 0, 0),
-        Rounding.CEIL: (0, 0, 0),
-        Rounding.TO_ZERO: (m, -m, 0),
-        Rounding.AWAY: (0, m, 0),
-        Rounding.HALF_UP: (up, 0, 0),
-        Rounding.HALF_DOWN: (down, 0, 0),
-        Rounding.HALF_AWAY: (up, down - up, 0),
-        Rounding.HALF_TO_ZERO: (down, up - down, 0),
-        Rounding.HALF_EVEN: (down, 0, up - down),
-        Rounding.TO_ODD: (0, 0, m),
-    }[rounding]
-
-
-def _reciprocals(
-    pool: AveragePool, rule: Reciprocal, counts: tuple[np.ndarray, np.ndarray], sums: int
+def _scaled(
+    pool: AveragePool, rule: Reciprocal | Factors, counts: tuple[np.ndarray, np.ndarray], sums: int
 ) -> tuple[list[Call], int] | None:
     from intsim_kernels.pooling import scaled_routine
     from intsim_kernels.rounding import steps
 
-    stages = [counts[0] * counts[1]]
-    if rule.stages == 2:
-        stages = [counts[1], counts[0]][: len(pool.window.kernel)]
-    shift = steps(np.array(rule.bits), rounding_code(rule.rounding)).tolist()
     value, calls = sums, list[Call]()
+    stages = scales_of(pool, rule, counts)
+    if stages is None:
+        return None
     for stage in stages:
-        factors = [reciprocal(n, rule.bits) for n in stage.tolist()]
-        product = value * max(factors)
-        value = (product >> rule.bits) + 1
-        if rule.bits > 60 or product >= 1 << 60 or value >= INT32[1]:
+        product = (value + stage.reach) * int(stage.multiplier.max())
+        value = (product >> int(stage.right.min())) + 2 + abs(stage.less)
+        if stage.right.max() > 60 or product >= 1 << 60 or value >= INT32[1]:
             return None
-        calls.append(Call(routine=scaled_routine, words=(len(stage), np.array(factors, np.int64), *shift)))
+        how = steps(stage.right, rounding_code(rule.rounding))
+        columns = (stage.multiplier, stage.more, np.full_like(stage.right, stage.less), *how)
+        numbers = np.ascontiguousarray(np.stack(columns, 1).astype(np.int64))
+        calls.append(Call(routine=scaled_routine, words=(len(numbers), numbers)))
     return calls, value
 
 

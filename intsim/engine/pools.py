@@ -3,17 +3,19 @@
 from collections.abc import Callable
 
 import numpy as np
+from msgspec import Struct
 
-from intsim.arithmetic import reciprocal
+from intsim.arithmetic import factors
 from intsim.engine.codes import rounding_code
 from intsim.engine.geometry import Places, lanes, places
 from intsim.engine.operands import INT16, within
 from intsim.engine.rescale import plan_rescale
 from intsim.engine.step import Run, plain, requantizing
 from intsim.graph import Shape
+from intsim.ops.pool import is_centred
 from intsim.program import AveragePool, MaxPool
 from intsim.ranges import Interval
-from intsim.target import Divide, Float32Average, Reciprocal, RescaledSum
+from intsim.target import Divide, Factors, Float32Average, Reciprocal, RescaledSum
 
 LIMIT = 1 << 60
 
@@ -112,7 +114,6 @@ def _mean(
 ) -> tuple[Callable[[np.ndarray], None] | None, int]:
     """What turns sums of q - zx `[n, place, c]` into averages, in place, and the largest magnitude that gives."""
     from intsim_kernels import elementwise
-    from intsim_kernels.rounding import steps
 
     rule, zero, count = pool.rule, pool.input_zero_point, counts[0] * counts[1]
     match rule:
@@ -121,25 +122,64 @@ def _mean(
         case Divide():
             zero = 0 if rule.centred else zero
             mode = rounding_code(rule.rounding)
-            return lambda acc: elementwise.divide(acc, count, zero, mode), sums + 1
-        case Reciprocal():
-            rule_mode, bits = rounding_code(rule.rounding), rule.bits
-            stages = [counts[1], counts[0]] if rule.stages == 2 else [count]
-            if rule.stages == 2 and len(pool.window.kernel) == 1:
-                stages = [counts[1]]
-            factors = [np.array([reciprocal(int(n), bits) for n in stage], object) for stage in stages]
-            value = sums
-            for factor in factors:
-                if bits > 60 or value * max(factor) >= LIMIT:
-                    return None, 0
-                value = (value * max(factor) >> bits) + 1
-            how = steps(np.array([bits]), rule_mode)
-            multipliers = [factor.astype(np.int64) for factor in factors]
-
-            def scale(acc: np.ndarray) -> None:
-                for multiplier in multipliers:
-                    elementwise.scale_places(acc, multiplier, how)
-
-            return scale, value
+            return lambda acc: elementwise.divide(acc, count, zero, mode), sums + 2
+        case Reciprocal() | Factors():
+            return _scaled(pool, rule, counts, sums)
         case _:
             raise AssertionError(rule)
+
+
+def _scaled(
+    pool: AveragePool, rule: Reciprocal | Factors, counts: tuple[np.ndarray, np.ndarray], value: int
+) -> tuple[Callable[[np.ndarray], None] | None, int]:
+    from intsim_kernels.elementwise import scale_places
+    from intsim_kernels.rounding import steps
+
+    stages = scales_of(pool, rule, counts)
+    if stages is None:
+        return None, 0
+    for stage in stages:
+        product = (value + stage.reach) * int(stage.multiplier.max())
+        if stage.right.max() > 60 or product >= LIMIT:
+            return None, 0
+        value = (product >> int(stage.right.min())) + 2 + abs(stage.less)
+    hows = [steps(stage.right, rounding_code(rule.rounding)) for stage in stages]
+
+    def scale(acc: np.ndarray) -> None:
+        for stage, how in zip(stages, hows, strict=True):
+            acc += stage.more[:, None]
+            scale_places(acc, stage.multiplier, how)
+            acc -= stage.less
+
+    return scale, value
+
+
+class Stage(Struct, frozen=True, kw_only=True, eq=False):
+    """sum = rounded((sum + more) * multiplier / 2^right) - less, one number a place; `reach`: of |more|."""
+
+    multiplier: np.ndarray
+    right: np.ndarray
+    more: np.ndarray
+    less: int
+    reach: int
+
+
+def scales_of(
+    pool: AveragePool, rule: Reciprocal | Factors, counts: tuple[np.ndarray, np.ndarray]
+) -> list[Stage] | None:
+    """The stages that turn sums of q - zx into averages less zx; None beyond 64 bits."""
+    axes, zero = len(pool.window.kernel), 0 if is_centred(rule) else pool.input_zero_point
+    known: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+    for window in set(zip(*(side.tolist() for side in counts), strict=True)):
+        known[window] = factors(rule, window[2 - axes :])
+    numbers = [known[window] for window in zip(*(side.tolist() for side in counts), strict=True)]
+    if any(factor >= 1 << 62 for pairs in numbers for factor, _ in pairs):
+        return None
+    stages = []
+    for i, pairs in enumerate(zip(*numbers, strict=True)):
+        multiplier, right = (np.array(side, np.int64) for side in zip(*pairs, strict=True))
+        more = (zero if i == 0 else 0) * counts[0] * counts[1]
+        less = zero if i == len(numbers[0]) - 1 else 0
+        reach = int(np.abs(more).max())
+        stages.append(Stage(multiplier=multiplier, right=right, more=more.astype(np.int64), less=less, reach=reach))
+    return stages

@@ -1,17 +1,18 @@
 """Requantization planned: the plain kernel where its bound holds, the exact wide one, or Python's own integers."""
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from intsim.arithmetic import requantized
+from intsim.arithmetic import multiplier_bits, requantized
 from intsim.engine.codes import cast_code, cast_takes, overflow_code, rounding_code
 from intsim.integers import Overflow, Rounding
 from intsim.program import Rescale
 from intsim.ranges import Interval
-from intsim.target import FixedPoint, Float32Requantize, Float32Scale, Float64Scale, PowerOfTwo, Thresholds
+from intsim.target import Cast, FixedPoint, Float32Requantize, Float32Scale, Float64Scale, PowerOfTwo, Thresholds
 
 LIMIT = 1 << 62
 
@@ -43,9 +44,12 @@ def settle(requantizer: Requantizer, acc: np.ndarray, out: np.ndarray) -> None:
 def plan_rescale(rescale: Rescale, channels: int, acc: Interval) -> Requantizer:
     """The requantization of accumulators `[rows, channels]` that lie in `acc`."""
     planned = None
+    rescale = _without_sum(rescale, max(map(abs, acc)))
     if rescale.overflow is Overflow.SATURATE:  # ends that no kernel's result reaches
         rescale = replace(rescale, low=max(rescale.low, 1 - LIMIT), high=min(rescale.high, LIMIT - 1))
     match rescale.rule if max(map(abs, acc)) < LIMIT else None:
+        case FixedPoint() as rule if rule.sum is not None:
+            return Requantizer(kernel="python", why="a zero point whose sum wraps", numbers=None, rescale=rescale)
         case FixedPoint() | PowerOfTwo():
             planned = _fixed(rescale, channels, acc)
         case Float32Scale() | Float64Scale() | Float32Requantize():
@@ -55,6 +59,24 @@ def plan_rescale(rescale: Rescale, channels: int, acc: Interval) -> Requantizer:
     if planned is not None:
         return replace(planned, narrow=max(-acc[0] - 1, acc[1]) < 1 << 31, largest=max(-acc[0], acc[1]))
     return Requantizer(kernel="python", why="numbers beyond 64 bits", numbers=None, rescale=rescale)
+
+
+def _without_sum(rescale: Rescale, largest: int) -> Rescale:
+    """Without the registers after the rounding, where no accumulator up to `largest` fills the one of the sum."""
+    rule = rescale.rule
+    if not isinstance(rule, FixedPoint) or rule.sum is None:
+        return rescale
+    assert rescale.multiplier is not None
+    assert rescale.exponent is not None
+    pairs = np.broadcast_arrays(rescale.multiplier, rescale.exponent)
+    bits = multiplier_bits(rule)
+    most = max(Fraction(2) ** (e - bits) * abs(m) for m, e in zip(*(side.tolist() for side in pairs), strict=True))
+    middle = rule.middle
+    if largest * most + abs(rescale.zero_point) + 3 >= 1 << rule.sum - 1:
+        return rescale
+    if middle is not None and middle.signed and not middle.shift and middle.bits >= rule.sum:
+        middle = None
+    return replace(rescale, rule=replace(rule, sum=None, middle=middle))
 
 
 def _plain(rescale: Rescale, acc: np.ndarray, out: np.ndarray) -> None:
@@ -71,13 +93,14 @@ def _spread(values: np.ndarray | list | int, channels: int, dtype: type = np.int
 
 
 class _Numbers(Struct, frozen=True, kw_only=True):
-    """One channel's numbers, as Python integers: see the kernel `fixed_point`."""
+    """One channel's numbers, as Python integers: see the kernel `fixed_point`. `moved`: its shift goes to the left."""
 
     multiplier: int
     left: int
     right: int
     add: int
     after: int
+    moved: bool
 
 
 def _numbers(rescale: Rescale) -> list[_Numbers]:
@@ -90,7 +113,7 @@ def _numbers(rescale: Rescale) -> list[_Numbers]:
     for m, e in zip(*(side.tolist() for side in pairs), strict=True):
         left, right = 0, -e
         if isinstance(rule, FixedPoint):
-            left, right = (0, rule.bits - e) if rule.first is None else (max(e, 0), max(-e, 0))
+            left, right = (0, multiplier_bits(rule) - e) if rule.first is None else (max(e, 0), max(-e, 0))
         before = rule.zero_point == "before" and right > 0
         found.append(
             _Numbers(
@@ -99,9 +122,70 @@ def _numbers(rescale: Rescale) -> list[_Numbers]:
                 right=max(right, 0),
                 add=zero if before else 0,
                 after=0 if before else zero,
+                moved=right < 0,
             )
         )
     return found
+
+
+class _Stages(Struct, frozen=True, kw_only=True):
+    """A rule's registers and shifts, 0 where there is none: see the kernels `fixed_point` and `fixed_point_wide`."""
+
+    register: int = 0
+    first: int = 0
+    first_mode: int = 0
+    wrapped: int = 0
+    doubled: int = 0
+
+
+def _stages(rule: FixedPoint | PowerOfTwo) -> _Stages:
+    if isinstance(rule, PowerOfTwo):
+        return _Stages()
+    if rule.first is None:
+        return _Stages(wrapped=rule.product or 0, doubled=rule.doubled or 0)
+    return _Stages(register=rule.register, first=multiplier_bits(rule), first_mode=rounding_code(rule.first))
+
+
+def _needed(stages: _Stages, rule: FixedPoint | PowerOfTwo, numbers: list[_Numbers], largest: int) -> _Stages:
+    """Without the registers that hold whatever they meet; no less than half up sees what a doubled result has lost."""
+    products = [largest * abs(n.multiplier) for n in numbers]
+    if max(products) < 1 << max(stages.wrapped - 1, 0):
+        stages = replace(stages, wrapped=0)
+    reach = max(
+        (p + (abs(n.add) << n.right) >> max(n.right - 1, 0)) + 1 for p, n in zip(products, numbers, strict=True)
+    )
+    roundings = {rule.rounding, *_tail(rule)}
+    if roundings <= {Rounding.HALF_UP, Rounding.FLOOR} and 2 * reach < 1 << max(stages.doubled - 1, 0):
+        stages = replace(stages, doubled=0)
+    return stages
+
+
+def _tail(rule: FixedPoint | PowerOfTwo) -> tuple[Rounding, ...]:
+    """The rounding of the channels after the last whole group, where the rule has groups."""
+    lanes = rule.lanes if isinstance(rule, FixedPoint) else None
+    return () if lanes is None else (lanes.tail,)
+
+
+def _lasts(rescale: Rescale, right: np.ndarray) -> np.ndarray:
+    """`[5, c]`: the last shift of every channel, see `intsim_kernels.rounding.steps`."""
+    from intsim_kernels.rounding import steps
+
+    rule = rescale.rule
+    assert isinstance(rule, FixedPoint | PowerOfTwo)
+    found = steps(right, rounding_code(rule.rounding))
+    for rounding in _tail(rule):
+        found[:, rescale.tail :] = steps(right[rescale.tail :], rounding_code(rounding))
+    return found
+
+
+def _idle(middle: Cast, stages: _Stages, numbers: list[_Numbers], acc: Interval) -> bool:
+    """Whether the middle register holds all that a single rounding of accumulators in `acc` gives it."""
+    if stages != _Stages() or middle.shift or not middle.signed:
+        return False
+    ends = [end * n.multiplier + (n.add << n.right) >> n.right for n in numbers for end in acc]
+    spare = max(n.right for n in numbers) > 0  # a rounding ends at most one off the floor
+    top = 1 << (middle.bits - 1)
+    return -top < min(ends) - spare + (middle.overflow is not Overflow.SATURATE_SYM) and max(ends) + spare < top
 
 
 def _fixed(rescale: Rescale, channels: int, acc: Interval) -> Requantizer | None:
@@ -111,21 +195,25 @@ def _fixed(rescale: Rescale, channels: int, acc: Interval) -> Requantizer | None
     assert isinstance(rule, FixedPoint | PowerOfTwo)
     if not cast_takes(rule.middle) or max(abs(rescale.low), abs(rescale.high)) >= LIMIT:
         return None
-    twice = isinstance(rule, FixedPoint) and rule.first is not None
-    register = rule.register if isinstance(rule, FixedPoint) and rule.first is not None else 0
-    first = rule.bits if twice and isinstance(rule, FixedPoint) else 0
-    first_mode = rounding_code(rule.first) if isinstance(rule, FixedPoint) and rule.first else 0
     largest = max(abs(acc[0]), abs(acc[1]))
-    bounds = [_bounds(n, largest, register, first) for n in numbers]
-    if any(wide >= LIMIT or n.multiplier >= LIMIT or n.left > 62 for n, (_, wide) in zip(numbers, bounds, strict=True)):
+    if any(n.left > 62 for n in numbers):
         return None
+    stages = _needed(_stages(rule), rule, numbers, largest)
+    if (stages.wrapped or stages.doubled) and any(n.moved for n in numbers):
+        return None
+    bounds = [_bounds(n, largest, stages) for n in numbers]
+    if any(wide >= LIMIT or abs(n.multiplier) >= LIMIT for n, (_, wide) in zip(numbers, bounds, strict=True)):
+        return None
+    if rule.middle is not None and _idle(rule.middle, stages, numbers, acc):
+        rule = replace(rule, middle=None)
+        rescale = replace(rescale, rule=rule)
     last_mode = rounding_code(rule.rounding)
     multiplier = _spread([n.multiplier for n in numbers], channels)
     left = _spread([n.left for n in numbers], channels)
     after = _spread([n.after for n in numbers], channels)
     ends = (cast_code(rule.middle), after, rescale.low, rescale.high, overflow_code(rescale.overflow))
     if _is_gemmlowp(rescale, numbers):
-        last = steps(_spread([n.right for n in numbers], channels), last_mode).astype(np.int32)
+        last = _lasts(rescale, _spread([n.right for n in numbers], channels)).astype(np.int32)
         factors, lefts, offsets = (v.astype(np.int32) for v in (multiplier, left, after))
         low, high = np.int32(rescale.low), np.int32(rescale.high)
         return Requantizer(
@@ -135,21 +223,24 @@ def _fixed(rescale: Rescale, channels: int, acc: Interval) -> Requantizer | None
             rescale=rescale,
         )
     if all(plain < LIMIT for plain, _ in bounds):
-        shifts = steps(np.array(first), first_mode)
+        shifts = steps(np.array(stages.first), stages.first_mode)
         add = _spread([n.add << n.right for n in numbers], channels)
-        last = steps(_spread([n.right for n in numbers], channels), last_mode)
+        last = _lasts(rescale, _spread([n.right for n in numbers], channels))
         return Requantizer(
             kernel="fixed_point",
             why="every product fits 62 bits",
-            numbers=(multiplier, left, register, shifts, add, last, *ends),
+            numbers=(multiplier, left, stages.register, stages.wrapped, shifts, add, last, *ends),
             rescale=rescale,
         )
-    right = _spread([min(n.right, 127) for n in numbers], channels)
-    firsts, add = _spread(first, channels), _spread([n.add for n in numbers], channels)
+    if _tail(rule):
+        return None
+    right, firsts = _spread([min(n.right, 127) for n in numbers], channels), _spread(stages.first, channels)
+    add = _spread([n.add for n in numbers], channels)
+    before = (multiplier, left, stages.register, stages.wrapped, firsts, stages.first_mode, add, right, last_mode)
     return Requantizer(
         kernel="fixed_point_wide",
-        why="products of up to 128 bits",
-        numbers=(multiplier, left, register, firsts, first_mode, add, right, last_mode, *ends),
+        why="products of up to 128 bits, or a result that wraps before its last rounding",
+        numbers=(*before, stages.doubled, *ends),
         rescale=rescale,
     )
 
@@ -159,29 +250,32 @@ def _is_gemmlowp(rescale: Rescale, numbers: list[_Numbers]) -> bool:
     rule = rescale.rule
     return (
         isinstance(rule, FixedPoint)
-        and (rule.bits, rule.first, rule.register, rule.middle) == (31, Rounding.HALF_UP, 32, None)
+        and (multiplier_bits(rule), rule.first, rule.register, rule.middle) == (31, Rounding.HALF_UP, 32, None)
         and rescale.overflow is Overflow.SATURATE
         and max(abs(rescale.low), abs(rescale.high), abs(rescale.zero_point)) < 1 << 30
         and all(n.add == 0 and 0 <= n.multiplier < 1 << 31 and n.left <= 31 and n.right <= 30 for n in numbers)
     )
 
 
-def _bounds(n: _Numbers, largest: int, register: int, first: int) -> tuple[int, int]:
+def _bounds(n: _Numbers, largest: int, stages: _Stages) -> tuple[int, int]:
     """What the plain kernel and what the wide kernel must hold, in magnitude; LIMIT where a shift is out of reach."""
-    a = largest
+    a, first, register = largest, stages.first, stages.register
     plain = 0
     if register:
         a = min(a << n.left, 1 << (register - 1))
-        plain = a * n.multiplier + (1 << first) if n.left < register and first <= 62 else LIMIT
-        a = min((a * n.multiplier >> first) + 1, 1 << (register - 1))
+        plain = a * abs(n.multiplier) + (1 << first) if n.left < register and first <= 62 else LIMIT
+        a = min((a * abs(n.multiplier) >> first) + 2, 1 << (register - 1))
         product = a
     else:
-        product = a * n.multiplier
+        product = a * abs(n.multiplier)
+        plain = product
+        product = min(product, 1 << stages.wrapped - 1) if stages.wrapped else product
     plain = max(plain, product + (abs(n.add) << n.right) + (1 << n.right) if n.right <= 62 else LIMIT)
-    wide = (product >> n.right) + abs(n.add) + abs(n.after) + 1
-    if first > 127 or product >= 1 << 126:
+    result = min(product >> n.right, 1 << stages.doubled - 1) if stages.doubled else product >> n.right
+    wide = result + abs(n.add) + abs(n.after) + 2
+    if first > 127 or a * abs(n.multiplier) >= 1 << 126:
         wide = LIMIT
-    return plain, wide
+    return LIMIT if stages.doubled else plain, wide
 
 
 # ---- floats and thresholds -------------------------------------------------------------------------------------
@@ -201,11 +295,14 @@ def _float(rescale: Rescale, channels: int, acc: Interval) -> Requantizer | None
     reach = largest * float(np.abs(multiplier).max()) / float(np.abs(divisor).min()) * 1.001
     if largest > 1 << 53 or reach >= 2.0**61 or max(abs(rescale.low), abs(rescale.high), abs(zero)) > 1 << 22:
         return None
+    converted = rule.converted if isinstance(rule, Float32Scale) else None
+    if converted is not None and reach + abs(zero) + 1 >= 2.0 ** (converted - 1):
+        return None
     after = 0 if before else zero
     numbers = (
         _spread(multiplier, channels, real),
         _spread(divisor, channels, real),
-        _spread([zero if before else 0], channels, real),
+        _spread([(zero if rescale.addend is None else rescale.addend[0]) if before else 0], channels, real),
         rounding_code(mode),
     )
     ends = (after, rescale.low, rescale.high, overflow_code(rescale.overflow))

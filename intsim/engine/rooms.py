@@ -7,6 +7,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
+from intsim.engine.geometry import lifted
 from intsim.graph import Shape
 from intsim.program import Window
 
@@ -107,13 +108,9 @@ class Windows(Struct, frozen=True, kw_only=True, eq=False):
 
 def windows(at: Room, window: Window) -> Windows:
     """The places of a window with at most two axes; its padding lies inside the room's border."""
-    axes = len(window.kernel)
-    ones, zeros = (1,) * (2 - axes), (0,) * (2 - axes)
-    (kh, kw), (sh, sw), (dh, dw) = ones + window.kernel, ones + window.strides, ones + window.dilations
-    (top, left), (bottom, right) = zeros + window.begin, zeros + window.end
+    found = lifted(window, at.height, at.width)
     step = at.channels * at.item
-    down = np.arange((at.height + top + bottom - dh * (kh - 1) - 1) // sh + 1) * sh + at.border[0] - top
-    across = np.arange((at.width + left + right - dw * (kw - 1) - 1) // sw + 1) * sw + at.border[1] - left
+    down, across = found.down + at.border[0] - found.begin[0], found.across + at.border[1] - found.begin[1]
     base = down[:, None] * at.pitch + across * step
-    taps = np.arange(kh)[:, None] * dh * at.pitch + np.arange(kw) * dw * step
+    taps = found.rows[:, None] * at.pitch + found.columns * step
     return Windows(base=base.ravel().astype(np.int64), taps=taps.astype(np.int64))

@@ -13,7 +13,21 @@ from intsim.engine.rooms import SLACK, Room, bordered, laid_out, room
 from intsim.engine.settling import settled, settles
 from intsim.engine.wide import forms
 from intsim.integers import IntType
-from intsim.program import Add, AveragePool, Clip, Compute, Convert, Dot, MaxPool, Program, Rearrange, Tensor, Window
+from intsim.program import (
+    Add,
+    AveragePool,
+    Compute,
+    Convert,
+    Dot,
+    Interpolate,
+    MaxPool,
+    Multiply,
+    Program,
+    Rearrange,
+    Take,
+    Tensor,
+    Window,
+)
 from intsim.ranges import Interval, intervals
 
 ARENA = 1 << 20
@@ -108,7 +122,7 @@ def _rooms(program: Program, planned: Plan, known: dict[str, Interval]) -> dict[
         tensor = program.tensors[name]
         readers = [step for step in program.steps if name in step.inputs]
         asked = [best[step.name] for step in readers]
-        moved = [rooms[step.outputs[0]] for step in readers if isinstance(step.compute, Rearrange | MaxPool)]
+        moved = [rooms[step.outputs[0]] for step in readers if isinstance(step.compute, Rearrange | Take | MaxPool)]
         one = _bare(tensor)
         wanted = {form for form in asked if form is not None} | {(at.dtype, at.shift) for at in moved if at.item == 1}
         first = wanted.pop() if len(wanted) == 1 else None
@@ -156,10 +170,8 @@ def _makes(maker: Planned | None, shift: int) -> bool:
     from intsim_kernels.cpu import LANES
 
     compute = None if maker is None else maker.step.compute
-    if isinstance(compute, Clip):  # it clamps in the type of its room, which does not hold all that it clamps
-        return False
     if not isinstance(compute, Dot) or maker is None:
-        return shift == 0 or not isinstance(compute, Add | AveragePool | Convert)
+        return shift == 0 or not isinstance(compute, Add | AveragePool | Convert | Interpolate | Multiply)
     if maker.sums is None:
         return False
     columns = -(-len(compute.weight) // LANES) * LANES

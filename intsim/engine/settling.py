@@ -11,7 +11,7 @@ from intsim.engine.rooms import Room, places
 from intsim.integers import Overflow, Rounding
 from intsim.program import Rescale
 from intsim.ranges import Interval
-from intsim.target import Float32Requantize
+from intsim.target import FixedPoint, Float32Requantize
 
 
 class Vectors(Struct, frozen=True, kw_only=True, eq=False):
@@ -123,13 +123,24 @@ def _last(requantizer: Requantizer, last: np.ndarray, largest: int, dtype: type)
 
     Half up is rounding down after adding a half; half away from zero, too, with 1 less for negative numbers.
     """
-    rounding = getattr(requantizer.rescale.rule, "rounding", None)
+    roundings = _roundings(requantizer.rescale, last.shape[1])
     right, half = last[0].astype(dtype), ((np.int64(1) << last[0].astype(np.int64)) >> 1).astype(dtype)
-    if rounding in (Rounding.HALF_UP, Rounding.HALF_AWAY) and largest + int(half.max()) < 1 << (half.itemsize * 8 - 1):
-        away = {"away": -(half > 0).astype(dtype)} if rounding is Rounding.HALF_AWAY else {}
-        return {"right": right, "half": half, **away}
-    found = dict(zip(("right", "t", "below", "odd"), last.astype(dtype), strict=True))
+    away = np.array([rounding is Rounding.HALF_AWAY for rounding in roundings])
+    halves = {*roundings} <= {Rounding.HALF_UP, Rounding.HALF_AWAY}
+    if halves and largest + int(half.max()) < 1 << (half.itemsize * 8 - 1):
+        less = {"away": -((half > 0) & away).astype(dtype)} if away.any() else {}
+        return {"right": right, "half": half, **less}
+    found = dict(zip(("right", "t", "below", "odd", "down"), last.astype(dtype), strict=True))
     return {name: array for name, array in found.items() if name in ("right", "t") or array.any()}
+
+
+def _roundings(rescale: Rescale, columns: int) -> list[Rounding | None]:
+    """The last rounding of each column."""
+    rule = rescale.rule
+    found = [getattr(rule, "rounding", None)] * columns
+    if isinstance(rule, FixedPoint) and rule.lanes is not None:
+        found[rescale.tail :] = [rule.lanes.tail] * len(found[rescale.tail :])
+    return found
 
 
 def _doubled(requantizer: Requantizer, columns: int) -> Vectors | None:
@@ -152,11 +163,11 @@ def _single(requantizer: Requantizer, columns: int) -> Vectors | None:
     from intsim_kernels.epilogue import lanes_of
 
     assert requantizer.numbers is not None
-    multiplier, _, register, _, add, last, middle, after, *_ = requantizer.numbers
+    multiplier, _, register, wrapped, _, add, last, middle, after, *_ = requantizer.numbers
     right, ends, largest = last[0], _ends(requantizer, after), requantizer.largest
-    if register or middle[0] or ends is None or multiplier.min() < 0 or multiplier.max() >= 1 << 31:
+    if register or wrapped or middle[0] or ends is None or multiplier.min() < 0 or multiplier.max() >= 1 << 31:
         return None
-    if (((largest * multiplier.astype(object) + abs(add)) >> right) + abs(after) + 1 >= 1 << 31).any():
+    if (((largest * multiplier.astype(object) + abs(add)) >> right) + abs(after) + 2 >= 1 << 31).any():
         return None
     if (multiplier == 1).all() and not add.any() and right.max() <= 30:
         arrays = _last(requantizer, last, largest, np.int32)

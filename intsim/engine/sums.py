@@ -1,20 +1,34 @@
 """Sums of products planned: plain kernels where no order matters, the machine's own order where it does."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from msgspec.structs import replace
 
-from intsim.engine.accumulator import NONE, WRAPS, Counts, Free, Site, Sums, centred, close, finish, hull, shortened
-from intsim.engine.codes import cast_takes
+from intsim.engine.accumulator import (
+    NONE,
+    Counts,
+    Free,
+    Site,
+    Sums,
+    centred,
+    close,
+    finish,
+    hull,
+    narrowest_wrap,
+    shortened,
+)
+from intsim.engine.codes import cast_code, cast_takes, overflow_code
 from intsim.engine.counting import counting
-from intsim.engine.operands import INT32, AddProducts, free_products, within
+from intsim.engine.operands import INT32, AddProducts, free_products, later, within
 from intsim.engine.ordered import clamping, ordered, pairs, tree
+from intsim.engine.shifting import shifting
 from intsim.engine.table import table_products
 from intsim.graph import Shape
 from intsim.ops.dot import accumulators, shape_of_dot
 from intsim.program import Dot
-from intsim.ranges import Interval, Pair, registers
+from intsim.ranges import Interval, Pair, exact_sum, registers
 
 LIMIT = 1 << 61
 
@@ -28,7 +42,9 @@ def plan_sums(dot: Dot, shape: Shape, x: Interval, count: bool) -> Sums:
     if len(dot.window.kernel) > 2:
         return _python(dot, "a window of more than two axes")
     found = registers(dot, *x)
-    if not cast_takes(dot.mac.product) or _reach([*found.sums, *found.items, found.owed, found.value]) >= LIMIT:
+    exact = exact_sum(dot, *x) if count else found.value
+    met = [*found.sums, *found.items, found.owed, found.outer, found.value, exact]
+    if not (cast_takes(dot.mac.product) and cast_takes(dot.mac.write_back)) or _reach(met) >= LIMIT:
         return _python(dot, "sums beyond 64 bits")
     outer, rule = dot.mac.levels[-1], dot.bias_rule
     site = Site(
@@ -41,6 +57,8 @@ def plan_sums(dot: Dot, shape: Shape, x: Interval, count: bool) -> Sums:
         places=int(np.prod(shape_of_dot(dot, shape)[:-1])),
         register=(outer.bits, outer.overflow) if rule.bits is None else (rule.bits, rule.overflow),
     )
+    if not found.back.all():
+        return _written(site, x)
     sums = _chosen(site)
     if sums.free is not None or count:
         return sums
@@ -49,12 +67,12 @@ def plan_sums(dot: Dot, shape: Shape, x: Interval, count: bool) -> Sums:
 
 def _chosen(site: Site) -> Sums:
     dot, found = site.dot, site.found
-    proven = np.logical_and.reduce([*found.fits, found.cast, found.end])
+    proven = np.logical_and.reduce([*found.fits, found.cast, found.back, found.end])
     if site.count:
         proven &= found.exact
     if proven.all():
         return _exact(site)
-    if not site.count and (planned := _wrapped(site)) is not None:
+    if not site.count and (planned := _wrapped(site) or shifting(site)) is not None:
         return planned
     if dot.group == 1 and proven.any():
         return _divided(site, proven)
@@ -79,7 +97,7 @@ def _python(dot: Dot, why: str) -> Sums:
 def _products(site: Site, dtype: type) -> tuple[str, AddProducts]:
     """The fastest kernel that adds products, and what the zero points owe, in any order; int32 sums may wrap."""
     if site.dot.mac.multiplier is not None:
-        return table_products(site.dot, site.shape, site.x, dtype)
+        return "table", later(partial(table_products, site.dot, site.shape, site.x, dtype))
     return free_products(site.dot, site.shape, centred(site), dtype)
 
 
@@ -115,20 +133,12 @@ def _running(site: Site, free: Free, add: AddProducts) -> Callable[[np.ndarray],
 
 
 def _wrapped(site: Site) -> Sums | None:
-    """Sums whose every level wraps, the outer ones no wider: exact sums, wrapped once at the end.
-
-    Z to Z/2^N is a ring homomorphism, and 2^N divides 2^M for N <= M, so wrapping on the way changes nothing.
-    """
+    """Sums whose every level wraps, the outer ones no wider: exact sums, wrapped once at the end."""
     dot, found = site.dot, site.found
     if not found.cast.all():
         return None
-    narrowest: float = np.inf
-    for level, fits in zip(dot.mac.levels, found.fits, strict=True):
-        bits = np.inf if level.bits is None or fits.all() else level.bits
-        if bits > narrowest or (bits < np.inf and level.overflow not in WRAPS):
-            return None
-        narrowest = bits
-    ending = finish(site, narrowest)
+    narrowest = narrowest_wrap(site, np.inf)
+    ending = None if narrowest is None else finish(site, narrowest)
     if ending is None:
         return None
     owed, ends = ending
@@ -137,6 +147,40 @@ def _wrapped(site: Site) -> Sums | None:
     why = "every level wraps, the outer ones no wider: wrapped once at the end"
     run = _running(site, free, add)
     return Sums(kernel=f"{kernel}, wrapped", why=why, run=run, value=hull(found.value), free=_known(site, free))
+
+
+# ---- sums that are written back to a register ------------------------------------------------------------------
+
+
+def _written(site: Site, x: Interval) -> Sums:
+    """The sums without what comes after them, then their register, then the bias in its own."""
+    dot, found = site.dot, site.found
+    at_end = dot.bias_rule.when == "end"
+    owing = site.folded and bool(dot.input_zero_point or dot.weight_zero_point.any())
+    if site.count or (at_end and owing):
+        return tree(site)
+    rule = replace(dot.bias_rule, bits=None) if at_end else dot.bias_rule
+    bare = replace(
+        dot,
+        mac=replace(dot.mac, write_back=None),
+        bias_rule=rule,
+        bias=np.zeros_like(dot.bias) if at_end else dot.bias,
+    )
+    plan, to, bias = plan_sums(bare, site.shape, x, False), cast_code(dot.mac.write_back), dot.bias
+    bits, overflow = site.register
+
+    def run(x: np.ndarray) -> tuple[np.ndarray, Counts]:
+        from intsim_kernels.overflow import cast_all, hold
+
+        sums, _ = plan.run(x)
+        acc: np.ndarray = np.empty(sums.shape, np.int64)
+        cast_all(sums.reshape(-1), to, acc.reshape(-1))
+        if at_end:
+            acc += bias
+            hold(acc.reshape(-1), bits or 0, overflow_code(overflow))
+        return acc, NONE
+
+    return Sums(kernel=f"{plan.kernel}, written back", why=plan.why, run=run, value=hull(found.value))
 
 
 # ---- some channels proven, some not ----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from intsim.ranges import Interval
 _FEW = np.int64(1) << 16  # weights and zero points are told apart by weight * _FEW + zero point
 
 
-def table_products(dot: Dot, shape: Shape, x: Interval, dtype: type) -> tuple[str, AddProducts]:
+def table_products(dot: Dot, shape: Shape, x: Interval, dtype: type) -> AddProducts:
     """The kernel that adds the table's products, and what the zero points owe, to accumulators of `dtype`, which wrap.
 
     `x`: the raw inputs, padding included; 256 different ones at most. Any order.
@@ -35,7 +35,7 @@ def table_products(dot: Dot, shape: Shape, x: Interval, dtype: type) -> tuple[st
         seen = lanes(x, ops.at, zero, border, np.uint8)
         table(seen, ops.at.size, ops.at.base, ops.taps, ops.stride, ops.lane, rows, turned, ops.weights, acc)
 
-    return "table", add
+    return add
 
 
 def _columns(dot: Dot, x: Interval) -> tuple[np.ndarray, np.ndarray]:

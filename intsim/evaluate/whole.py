@@ -14,7 +14,7 @@ from intsim import tasks
 from intsim.attack.catalogue import Attack, find, pixel_steps
 from intsim.attack.craft import BATCH
 from intsim.attack.twin import Network, twin
-from intsim.build import Model, build, load, with_pixels
+from intsim.build import Model, build, load, told, with_pixels
 from intsim.calibrate import Calibration, ranges
 from intsim.errors import IntsimError, unknown
 from intsim.evaluate.camera import Strengths, attacked, digest, on_grid, planned
@@ -24,6 +24,7 @@ from intsim.evaluate.null import restored
 from intsim.evaluate.records import Evaluation, Images, Judge
 from intsim.evaluate.verdict import curves, verdict
 from intsim.graph import Graph, Pixels
+from intsim.partition import Mixed
 from intsim.program import Program
 from intsim.target import Target
 from intsim.tasks import Data, Right, top1
@@ -44,7 +45,7 @@ Progress = Callable[[str, int, int], None]
 
 def evaluate(
     model: str | Path | Model,
-    targets: str | Target | Sequence[str | Target] = (),
+    targets: str | Target | Mixed | Sequence[str | Target | Mixed] = (),
     *,
     data: Data | tuple[Any, Any] | str | Path,
     attacks: str | Attack | Sequence[str | Attack] = ("fgsm", "pgd"),
@@ -181,13 +182,11 @@ def _held(model: str | Path | Model, pixels: Pixels | None) -> Model:
     if isinstance(held, Graph):
         named = replace(held, name=Path(model).stem) if isinstance(model, str | Path) else held
         return with_pixels(named, pixels)
-    if pixels is not None:
-        raise IntsimError("is quantized already", where="model", mend="leave out how pixels enter it")
-    return held
+    return told(held, model if isinstance(model, str | Path) else "model", pixels)
 
 
 def _programs(
-    held: Model, targets: Sequence[str | Target], calibration: Any, quantization: Mapping[str, Any]
+    held: Model, targets: Sequence[str | Target | Mixed], calibration: Any, quantization: Mapping[str, Any]
 ) -> list[Program]:
     """The model's program on every target; a Program stands for itself where no target is named."""
     if isinstance(held, Program) and not targets:

@@ -12,11 +12,19 @@ x is an activation, w and b are constants (float32), attributes are all explicit
 | MaxPool | x[c, (h,) w] | kernel_shape, strides, dilations, pads: cells of -inf |
 | AveragePool | x[c, (h,) w] | those of MaxPool, count_include_pad: pads are zeros that count (1) or do not (0) |
 | GlobalAveragePool | x[c, (h,) w] to [c, (1,) 1] | |
-| Add | two activations of one shape | |
+| Add | two activations, or one and a constant; axes of 1 broadcast | |
+| Sub, Mul, Max, Min | two operands as in Add | |
+| Sigmoid, Tanh, HardSwish, Softplus | x | |
+| LeakyRelu, Elu | x | alpha |
+| PRelu | x, slope: a constant of one number, or [c, (1,) 1] | |
+| Softmax | x | axis, counted with the batch as axis 0 |
 | Concat | activations | axis, counted with the batch as axis 0 |
 | Flatten | x[...] to [n] | |
 | Reshape | x | shape: of one sample |
 | Pad | x | pads of all axes but the batch; value: a float |
+| Transpose | x | perm, the batch counted and first |
+| Slice | x | starts, ends, axes (never the batch, 0), steps; an end of -(size + 1): down to the first |
+| Resize | x[c, ...] | mode (nearest, linear); coordinate (_transformation_mode), nearest (_mode), as in ONNX |
 
 pads are begins, then ends: (top, left, bottom, right). An AveragePool with count_include_pad 0 may have pads at the end
 that came from ceil_mode. Everything that multiplies or shifts by channel is folded into a neighbour, or into
@@ -40,6 +48,7 @@ from intsim.normalise.layout import (
     transpose_into_gemm,
     transpose_later,
 )
+from intsim.normalise.moving import resize, slice_, split
 from intsim.normalise.padding import pad, pad_into_window
 from intsim.normalise.rewriting import Rule, pruned, rewritten
 from intsim.normalise.scaling import scale, scale_chain
@@ -67,6 +76,9 @@ RULES: tuple[Rule, ...] = (
     whole_map,
     pad,
     pad_into_window,
+    slice_,
+    split,
+    resize,
     add,
     concat,
     scale,

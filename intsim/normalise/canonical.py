@@ -3,8 +3,9 @@
 from collections.abc import Callable, Collection
 
 from intsim.graph import Graph, Node
+from intsim.normalise.moving import resize_problem, slice_problem, split_problem, transpose_problem
 from intsim.normalise.padding import pad_problem
-from intsim.normalise.scaling import scale_problem
+from intsim.normalise.scaling import pair_problem, scale_problem
 from intsim.normalise.spelling import clip_problem, gemm_problem
 from intsim.normalise.windows import convolution_problem, pool_problem
 
@@ -61,10 +62,6 @@ def _reduction_problem(graph: Graph, node: Node) -> str | None:
     return "reduces over other axes than all of a map's"
 
 
-def _transpose_problem(graph: Graph, node: Node) -> str | None:
-    return f"moves the axes to {node.attributes.get('perm', 'the reverse')}: export the network channels first"
-
-
 def _identity_problem(graph: Graph, node: Node) -> str | None:
     return "is in training mode, or its mask is read"
 
@@ -74,7 +71,26 @@ def _cast_problem(graph: Graph, node: Node) -> str | None:
 
 
 def _softmax_problem(graph: Graph, node: Node) -> str | None:
-    return "is not the last node before an output, over the classes"
+    if node.op == "LogSoftmax":
+        return "is not the last node before an output, over the classes"
+    return None if node.attributes["axis"] else "sums over the batch"
+
+
+def _extreme_problem(graph: Graph, node: Node) -> str | None:
+    return pair_problem(graph, node) if clip_problem(graph, node) else None
+
+
+def _prelu_problem(graph: Graph, node: Node) -> str | None:
+    slope, x = graph.constants.get(node.inputs[1]), graph.shapes[node.inputs[0]]
+    if slope is None or slope.dtype.kind != "f":
+        return "its slopes are computed"
+    outer = (1,) * (len(x) - slope.ndim) + slope.shape
+    each = len(outer) == len(x) and outer[0] == x[0] and slope.size == x[0]
+    return None if slope.size == 1 or each else f"slopes of the shape {list(slope.shape)} are not one per channel"
+
+
+def _no_problem(graph: Graph, node: Node) -> str | None:
+    return None
 
 
 _PROBLEMS: dict[str, Callable[[Graph, Node], str | None]] = {
@@ -84,8 +100,8 @@ _PROBLEMS: dict[str, Callable[[Graph, Node], str | None]] = {
     "MatMul": gemm_problem,
     "Relu": clip_problem,
     "Clip": clip_problem,
-    "Max": clip_problem,
-    "Min": clip_problem,
+    "Max": _extreme_problem,
+    "Min": _extreme_problem,
     "MaxPool": pool_problem,
     "AveragePool": pool_problem,
     "GlobalAveragePool": _mean_problem,
@@ -104,9 +120,19 @@ _PROBLEMS: dict[str, Callable[[Graph, Node], str | None]] = {
     "Flatten": _reshape_problem,
     "Squeeze": _reshape_problem,
     "Unsqueeze": _reshape_problem,
-    "Transpose": _transpose_problem,
+    "Resize": resize_problem,
+    "Slice": slice_problem,
+    "Split": split_problem,
+    "Transpose": transpose_problem,
     "Dropout": _identity_problem,
     "Cast": _cast_problem,
+    "Elu": _no_problem,
+    "HardSwish": _no_problem,
+    "LeakyRelu": _no_problem,
+    "PRelu": _prelu_problem,
+    "Sigmoid": _no_problem,
+    "Softplus": _no_problem,
+    "Tanh": _no_problem,
     "Softmax": _softmax_problem,
     "LogSoftmax": _softmax_problem,
 }

@@ -4,6 +4,8 @@ BatchNormalization, and Mul, Div, Add, Sub, Neg with constants, are all y = a[c]
 its end that is a node Scale(x, a, s) with float64 vectors a and s of one number per channel; none survives `normalise`.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from msgspec.structs import replace
 
@@ -36,7 +38,8 @@ def scale(site: Site, node: Node) -> Change | None:
     else:
         constant_first = node.inputs[0] in constants
         k = _per_channel(constants[node.inputs[0 if constant_first else 1]], shape)
-        assert k is not None
+        if k is None:
+            return None
         if node.op == "Mul":
             factor = k
         elif node.op == "Div":
@@ -83,17 +86,49 @@ def scale_problem(graph: Graph, node: Node) -> str | None:
             return "has a variance below zero"
         return _dimensions(x)
     if len(operands) > 1 or node.op == "Neg":
-        if node.op in ("Mul", "Div", "Sub"):
+        if node.op == "Div":
             return "both operands are computed"
-        shapes = [list(graph.shapes.get(name, ())) for name in operands]
-        return None if all(s == list(out) for s in shapes) else f"its operands have the shapes {shapes}"
+        return _together([graph.shapes.get(name) for name in operands], out)
     constant = next(graph.constants[name] for name in node.inputs if name in graph.constants)
     k = _per_channel(constant, x)
+    if k is None and node.op != "Div" and constant.dtype.kind == "f" and _broadcasts(constant, x, out):
+        return _dimensions(x)
     if k is None or out != x:
         return f"a constant of the shape {list(constant.shape)} is not one number per channel of {list(x)}"
     if node.op == "Div" and (node.inputs[0] in graph.constants or not k.all()):
         return "divides a constant, or by zero"
     return _dimensions(x)
+
+
+def _together(shapes: Sequence[Shape | None], out: Shape) -> str | None:
+    """Why activations of these shapes do not broadcast to that of the output, each axis being the output's or 1."""
+    fit = (
+        shape is not None
+        and len(shape) == len(out)
+        and all(size in (1, whole) for size, whole in zip(shape, out, strict=True))
+        for shape in shapes
+    )
+    return None if all(fit) else f"its operands have the shapes {[list(shape or ()) for shape in shapes]}"
+
+
+def _broadcasts(constant: np.ndarray, x: Shape, out: Shape) -> bool:
+    """Whether a constant, the same for every sample, goes with x to the shape of the output."""
+    full = (1,) * (len(x) + 1 - constant.ndim) + constant.shape
+    return len(full) == len(x) + 1 and full[0] == 1 and _together([x, full[1:]], out) is None
+
+
+def pair_problem(graph: Graph, node: Node) -> str | None:
+    """Why the node is no Max or Min of two activations, or of one and a constant; None where it is one."""
+    out = graph.shapes.get(node.outputs[0])
+    if len(node.inputs) != 2 or out is None:
+        return "only with two operands"
+    constants = [graph.constants[name] for name in node.inputs if name in graph.constants]
+    shapes = [graph.shapes.get(name) for name in node.inputs if name not in graph.constants]
+    if not constants:
+        return _together(shapes, out)
+    x = shapes[0]
+    fits = x is not None and constants[0].dtype.kind == "f" and _broadcasts(constants[0], x, out)
+    return None if fits else f"a constant of the shape {list(constants[0].shape)} does not go with its input"
 
 
 def _dimensions(x: Shape) -> str | None:

@@ -177,13 +177,20 @@ def concat(site: Site, node: Node) -> Change | None:
 
 
 def softmax(site: Site, node: Node) -> Change | None:
-    """argmax Softmax(x) = argmax x: a Softmax or LogSoftmax over the classes at an output goes, and x is the output."""
+    """argmax Softmax(x) = argmax x: a Softmax or LogSoftmax over the classes at an output goes, and x is the output.
+
+    Elsewhere a Softmax has its axis counted from the front.
+    """
+    if node.op not in ("Softmax", "LogSoftmax"):
+        return None
     source, out = node.inputs[0] if node.inputs else "", node.outputs[0]
-    if node.op not in ("Softmax", "LogSoftmax") or out not in site.graph.outputs or site.readers.get(out):
-        return None
     shape, axis = site.graph.shapes.get(out), node.attributes["axis"]
-    if shape is None or source not in site.producers or not (axis == 1 or (axis == -1 and len(shape) == 1)):
+    if shape is None or not isinstance(axis, int):
         return None
+    classes = axis == 1 or (axis == -1 and len(shape) == 1)
+    if not classes or out not in site.graph.outputs or site.readers.get(out) or source not in site.producers:
+        from_the_front = {"axis": axis + len(shape) + 1}
+        return in_place(node, replace(node, attributes=from_the_front)) if axis < 0 and node.op == "Softmax" else None
     return Change(
         nodes={node.name: ()},
         rename={out: source},

@@ -45,7 +45,7 @@ def qdq_model(quantized: QuantizedGraph, *, reader: Reader = "onnxruntime") -> M
     for node in graph.nodes:
         (output,) = node.outputs
         inputs = [real.get(name, name) for name in node.inputs]
-        spelling.spell(draft, node, inputs, f"{output}:float")
+        spelling.spell(draft, node, inputs, f"{output}:float", graph.shapes[output])
         _through(draft, f"{output}:float", output, output, affines[output], held[output])
     shapes = spelling.shapes_of(quantized)
     declared = {name: spelling.value(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()}
@@ -53,6 +53,10 @@ def qdq_model(quantized: QuantizedGraph, *, reader: Reader = "onnxruntime") -> M
     version = drafts.opset([held[name] for name in (*shapes, *graph.constants)])
     if any("dilations" in {a.name for a in node.attribute} for node in draft.nodes if node.op_type == "AveragePool"):
         version = max(version, 19)
+    if any(node.op == "HardSwish" for node in graph.nodes):
+        version = max(version, 14)
+    if any(node.op == "Resize" for node in graph.nodes):  # sizes of some axes only
+        version = max(version, 18)
     return spelling.model(
         draft,
         quantized,

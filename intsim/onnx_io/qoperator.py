@@ -19,6 +19,7 @@ from intsim.quantized import quantized as integers_of
 
 DIALECT = "qoperator"
 _OPSET = 13
+ISLAND = "island"  # the doc_string of what stands around an operator on floats
 
 # Operators that make integers of a new affine: their name here, and in ONNX.
 MAKE = {
@@ -28,7 +29,19 @@ MAKE = {
     "Conv": "QLinearConv",
     "Gemm": "com.microsoft.QGemm",
     "GlobalAveragePool": "com.microsoft.QLinearGlobalAveragePool",
+    "LeakyRelu": "com.microsoft.QLinearLeakyRelu",
+    "Mul": "com.microsoft.QLinearMul",
+    "Sigmoid": "com.microsoft.QLinearSigmoid",
+    "Softmax": "com.microsoft.QLinearSoftmax",
 }
+
+ISLANDS = ("HardSwish", "PRelu", "Requantize", "Sub", "Tanh")
+"""Operators without an integer kernel: dequantized, computed on floats, quantized, which is what onnxruntime runs."""
+
+LACKS = ("ConvTranspose", "Elu", "Softplus")
+"""Operators without an integer kernel whose floats are not known bit for bit: the order of sums, a library's exp."""
+
+_OPSETS = {"HardSwish": 14, "Resize": 18}
 
 
 def write_qoperator(quantized: QuantizedGraph, path: str | Path, *, io: Literal["float", "integer"] = "float") -> None:
@@ -96,16 +109,24 @@ def _spell(
     of, constants = quantized.affines, quantized.graph.constants
     where = f"{node.name} ({node.op})"
     read = [name for name in node.inputs if name and name not in constants]
+    if node.op in ISLANDS:
+        _spell_island(draft, quantized, node, own, held)
+        return
+    read += [name for name in node.inputs if name in constants and node.op in ("Max", "Min", "Mul")]
     if {held[name].signed for name in read} != {held[output].signed}:
         kinds = ", ".join(f"{name} {of[name].type}" for name in (*read, output))
         raise IntsimError(f"mixes signs: {kinds}", where=where, mend="quantize activations with one sign")
-    if held[output].signed and any(not held[name].signed for name in node.inputs[1:2] if name in constants):
+    if held[output].signed and node.op in ("Conv", "Gemm") and not held[node.inputs[1]].signed:
         raise IntsimError(
             "has signed activations and unsigned weights", where=where, mend="quantize weights signed: --weights s8"
         )
+    if node.op in LACKS:
+        raise IntsimError("is no integer operator of onnxruntime", where=where, mend="write QDQ instead")
     if node.op not in MAKE:
         if any(of[name] != of[output] for name in read):
             raise IntsimError("keeps its integers, but its affines differ", where=where, mend="let them share")
+        if node.op == "Resize" and node.attributes["mode"] != "nearest":
+            raise IntsimError("interpolates in float here", where=where, mend="write QDQ instead")
         _spell_kept(draft, quantized, node, own, held[output])
         return
     operands = [[own[name], *_numbers(draft, quantized, name)] for name in node.inputs[:2] if name]
@@ -126,6 +147,12 @@ def _spell(
                 raise IntsimError("is dilated", where=where, mend="write QDQ instead")
             inputs = [*operands, result]
             fields = {k: node.attributes[k] for k in ("kernel_shape", "strides", "pads", "count_include_pad")}
+        case "LeakyRelu":
+            inputs, fields = [*operands, result], {"alpha": node.attributes["alpha"]}
+        case "Softmax":
+            if number(node.attributes.get("beta", 1.0)) != 1:
+                raise IntsimError("has a beta", where=where, mend="write QDQ without one: ONNX has no word for it")
+            inputs, fields = [*operands, result], {"axis": node.attributes["axis"], "opset": 13}
         case _:
             inputs = [*operands, result]
     wide = _unbounded(output, of[output], held[output], own[output])
@@ -135,7 +162,7 @@ def _spell(
 
 def _spell_kept(draft: Draft, quantized: QuantizedGraph, node: Node, own: Mapping[str, str], held: IntType) -> None:
     """An operator that moves, picks or clips integers. What its floats were stands in its doc_string."""
-    (source, *_), (output,) = node.inputs, node.outputs
+    (source, *rest), (output,) = node.inputs, node.outputs
     of = quantized.affines[output]
     floats: tuple[float, ...] = ()
     if node.op in ("Relu", "Clip"):
@@ -155,11 +182,31 @@ def _spell_kept(draft: Draft, quantized: QuantizedGraph, node: Node, own: Mappin
             outputs=node.outputs,
             attributes=node.attributes | {"value": int(integer)},
         )
-        proto = spelling.spell(draft, moved, [own[source]], own[output], held)
+        proto = spelling.spell(draft, moved, [own[source]], own[output], quantized.graph.shapes[output], held)
     else:
-        proto = spelling.spell(draft, node, [own[source]], own[output])
+        inputs = [own[name] for name in (source, *rest)]
+        proto = spelling.spell(draft, node, inputs, own[output], quantized.graph.shapes[output])
     if floats:
         proto.doc_string = " ".join([node.op, *map(repr, floats)])
+
+
+def _spell_island(
+    draft: Draft, quantized: QuantizedGraph, node: Node, own: Mapping[str, str], held: Mapping[str, IntType]
+) -> None:
+    """The operator on floats, between quantizations that have the note ISLAND."""
+    (output,) = node.outputs
+    real, result = [], f"{node.name}:float"
+    for index, name in enumerate(node.inputs):
+        inputs, floats = [own[name], *_numbers(draft, quantized, name)], f"{node.name}:float_{index}"
+        axis = quantized.affines[name].axis
+        fields: dict[str, Attribute] = {} if axis is None else {"axis": axis}
+        draft.node("DequantizeLinear", inputs, floats, f"{floats}:dequantize", fields, note=ISLAND)
+        real.append(floats)
+    spelling.spell(draft, node, real, result, quantized.graph.shapes[output])
+    wide = _unbounded(output, quantized.affines[output], held[output], own[output])
+    inputs = [result, *_numbers(draft, quantized, output)]
+    draft.node("QuantizeLinear", inputs, wide, f"{output}:quantize", note=ISLAND)
+    _bound(draft, output, quantized.affines[output], held[output], own[output])
 
 
 def _bounds(node: Node) -> tuple[float, float]:
@@ -182,7 +229,8 @@ def _model(
         [spelling.value(name, kinds[name], shapes[name]) for name in side] for side in (graph.inputs, graph.outputs)
     )
     inputs, outputs = ends
-    proto = spelling.model(draft, quantized, DIALECT, _OPSET, (inputs, outputs, inner))
+    version = max([_OPSET, *(_OPSETS.get(node.op, _OPSET) for node in graph.nodes)])
+    proto = spelling.model(draft, quantized, DIALECT, version, (inputs, outputs, inner))
     for name in doors if io == "integer" else ():
         scale, zero = _numbers(draft, quantized, name)
         known = {part.name for part in proto.graph.initializer}

@@ -10,6 +10,7 @@ import numpy as np
 from msgspec import Struct
 from onnx import ModelProto, NodeProto, ValueInfoProto, helper
 
+from intsim.errors import IntsimError
 from intsim.graph import Attribute, Node, Pixels, Shape, activations
 from intsim.integers import IntType, int_type
 from intsim.onnx_io.draft import MICROSOFT, Draft
@@ -24,19 +25,33 @@ _KEPT = {
     "AveragePool": ("kernel_shape", "strides", "pads", "dilations", "count_include_pad"),
     "Concat": ("axis",),
     "Conv": ("kernel_shape", "strides", "pads", "dilations", "group"),
+    "ConvTranspose": ("kernel_shape", "strides", "pads", "dilations", "group", "output_padding"),
+    "Elu": ("alpha",),
+    "LeakyRelu": ("alpha",),
     "MaxPool": ("kernel_shape", "strides", "pads", "dilations"),
+    "Softmax": ("axis",),
+    "Transpose": ("perm",),
 }
+_CUTS = ("starts", "ends", "axes", "steps")
+_RESIZE = {"mode": "mode", "coordinate": "coordinate_transformation_mode", "nearest": "nearest_mode"}
 
 
 # ---- nodes ---------------------------------------------------------------------------------------------------
 
 
-def spell(draft: Draft, node: Node, inputs: Sequence[str], output: str, held: IntType | None = None) -> NodeProto:
-    """The node as ONNX spells it, on floats, or on integers of type `held` whose bounds and padding are given too."""
+def spell(
+    draft: Draft, node: Node, inputs: Sequence[str], output: str, shape: Shape, held: IntType | None = None
+) -> NodeProto:
+    """The node as ONNX spells it, on floats, or on integers of type `held` whose bounds and padding are given too.
+
+    `shape`: one sample's of its output. A Requantize is the identity on floats.
+    """
     fields = {key: node.attributes[key] for key in _KEPT.get(node.op, ()) if key in node.attributes}
     extra: list[str] = []
     if node.op == "AveragePool" and set(ints(fields["dilations"])) <= {1}:
         del fields["dilations"]  # an attribute only since opset 19
+    if node.op == "Softmax" and number(node.attributes.get("beta", 1.0)) != 1:
+        raise IntsimError(f"has a beta of {node.attributes['beta']}", where=node.name, mend="ONNX has no word for it")
     if node.op == "Gemm":
         fields["transB"] = 1
     elif node.op == "Flatten":
@@ -44,6 +59,12 @@ def spell(draft: Draft, node: Node, inputs: Sequence[str], output: str, held: In
     elif node.op == "Reshape":
         target = [0, *ints(node.attributes["shape"])]  # 0: the batch stays what it is
         extra = [draft.tensor(f"{node.name}:shape", target, IntType(64))]
+    elif node.op == "Slice":
+        extra = [draft.tensor(f"{node.name}:{key}", list(ints(node.attributes[key])), IntType(64)) for key in _CUTS]
+    elif node.op == "Resize":
+        fields = {name: node.attributes[key] for key, name in _RESIZE.items()}
+        fields["axes"] = tuple(range(2, len(shape) + 1))
+        extra = ["", "", draft.tensor(f"{node.name}:sizes", list(shape[1:]), IntType(64))]
     elif node.op == "Pad":
         pads = ints(node.attributes["pads"])
         half = len(pads) // 2
@@ -56,7 +77,8 @@ def spell(draft: Draft, node: Node, inputs: Sequence[str], output: str, held: In
         extra = ["" if math.isinf(number(v)) else draft.tensor(f"{node.name}:{k}", v, held) for k, v in bounds.items()]
         while extra and not extra[-1]:
             extra.pop()
-    return draft.node(node.op, [*inputs, *extra], output, node.name, fields)
+    op = "Identity" if node.op == "Requantize" else node.op
+    return draft.node(op, [*inputs, *extra], output, node.name, fields)
 
 
 def unspell(proto: NodeProto, op: str, inputs: Sequence[str], output: str, values: Mapping[str, np.ndarray]) -> Node:
@@ -67,6 +89,13 @@ def unspell(proto: NodeProto, op: str, inputs: Sequence[str], output: str, value
         fields.setdefault("dilations", (1,) * len(ints(fields["kernel_shape"])))
     elif op == "Reshape":
         fields = {"shape": tuple(int(size) for size in values[proto.input[1]][1:])}
+    elif op == "Slice":
+        cuts = zip(_CUTS, proto.input[1:], strict=True)
+        fields = {key: tuple(int(v) for v in values[name]) for key, name in cuts}
+    elif op == "Resize":
+        fields = {key: found[name] for key, name in _RESIZE.items()}
+    elif op == "Identity":
+        op = "Requantize"
     elif op == "Pad":
         pads = values[proto.input[1]]
         begin, end = np.split(pads, 2)

@@ -1,15 +1,18 @@
-"""Sums of products: Conv and Gemm."""
+"""Sums of products: Conv, ConvTranspose and Gemm."""
 
 import itertools
+import math
 
 import numpy as np
+from msgspec.structs import replace
 
-from intsim.arithmetic import accumulated, held, product, requantized
+from intsim.arithmetic import accumulated, held, moved, product, requantized, shifted
 from intsim.graph import Node, Shape
-from intsim.integers import IntType
-from intsim.ops.site import Site, positions, rescale, window
-from intsim.program import Dot, Overflows, Window
-from intsim.target import rules
+from intsim.integers import Affine, IntType, Rounding
+from intsim.ops.site import Site, ints, positions, rescale, window
+from intsim.ops.wiring import shape_of_pad
+from intsim.program import Dot, Overflows, Pad, Take, Window
+from intsim.target import FixedPoint, Rules, rules
 
 
 def lower_conv(node: Node, site: Site) -> Dot:
@@ -20,28 +23,66 @@ def lower_conv(node: Node, site: Site) -> Dot:
     return _lower(site, np.moveaxis(weight, 1, -1), window(node), group)
 
 
+def lower_conv_transpose(node: Node, site: Site) -> tuple[Pad | Take | Dot, ...]:
+    """The inputs spread by the strides, then a convolution with the kernel turned round (36).
+
+    Weights [c, o/group, *kernel]; what the padding takes away beyond the kernel's reach is cut from the inputs.
+    """
+    weight, affine = site.constant(1)
+    group = node.attributes["group"]
+    assert isinstance(group, int)
+    given, more = window(node), ints(node, "output_padding")
+    reach = [d * (k - 1) for d, k in zip(given.dilations, given.kernel, strict=True)]
+    begin = [r - p for r, p in zip(reach, given.begin, strict=True)]
+    end = [r - p + m for r, p, m in zip(reach, given.end, more, strict=True)]
+    rank, shape, steps = len(reach), site.shape(node.inputs[0]), list[Pad | Take | Dot]()
+    if max(given.strides) > 1:
+        none = (0,) * (rank + 1)
+        spread = Pad(begin=none, end=none, value=site.inputs[0].zero, between=(*(s - 1 for s in given.strides), 0))
+        steps.append(spread)
+        shape = shape_of_pad(spread, shape)
+    if min(*begin, *end) < 0:
+        kept = [np.arange(max(-b, 0), size - max(-e, 0)) for b, e, size in zip(begin, end, shape, strict=False)]
+        steps.append(Take(indices=(*kept, None)))
+    win = Window(
+        kernel=given.kernel,
+        strides=(1,) * rank,
+        dilations=given.dilations,
+        begin=tuple(max(b, 0) for b in begin),
+        end=tuple(max(e, 0) for e in end),
+    )
+    c, each = weight.shape[0] // group, weight.shape[1]
+    grouped = weight.reshape(group, c, each, *given.kernel)
+    turned = np.flip(np.moveaxis(grouped, 1, -1), tuple(range(2, 2 + rank))).reshape(group * each, *given.kernel, c)
+    if affine.axis == 1:
+        zeros = affine.zero_point if len(affine.zero_point) == 1 else affine.zero_point * group
+        affine = replace(affine, axis=0, scale=affine.scale * group, zero_point=zeros)
+    elif affine.axis is not None:
+        raise site.error(f"weights have a scale per slice of axis {affine.axis}", "quantize per output channel")
+    return *steps, _lower(site, turned, win, group, affine)
+
+
 def lower_gemm(node: Node, site: Site) -> Dot:
     """A matrix product: weights [o, k]."""
     weight, _ = site.constant(1)
     return _lower(site, weight, Window(kernel=(), strides=(), dilations=(), begin=(), end=()), 1)
 
 
-def _lower(site: Site, weight: np.ndarray, win: Window, group: int) -> Dot:
-    _, affine = site.constant(1)
+def _lower(site: Site, weight: np.ndarray, win: Window, group: int, affine: Affine | None = None) -> Dot:
+    """The sum of products with weights [o, *kernel, c / group], whose affine is that of the constant, or is given."""
+    affine = site.constant(1)[1] if affine is None else affine
     outputs = len(weight)
-    alone = weight.shape[-1] == outputs // group == 1
-    grouping = ("single" if alone else "dense") if group == 1 else ("depthwise" if alone else "grouped")
+    grouping = _grouping(group, weight.shape[-1], outputs)
     x = site.inputs[0]
     rule = rules(site.target, site.node.op, grouping, x.type.signed, affine.type.signed)
     if affine.axis not in (None, 0):
         raise site.error(f"weights have a scale per slice of axis {affine.axis}", "quantize per output channel")
-    bias = np.zeros(outputs, np.int64)
-    if site.has(2):
-        values, _ = site.constant(2)
-        bias = values.astype(np.int64)
-        low, high = rule.bias.type.low, rule.bias.type.high
-        if bias.size and not (low <= bias.min() and bias.max() <= high):
-            raise site.error(f"the bias reaches {np.abs(bias).max()}, the machine takes {rule.bias.type}")
+    coarser = 0 if rule.mac.write_back is None else rule.mac.write_back.shift
+    bias = _bias(site, rule, coarser, outputs)
+    coarser += 0 if rule.mac.product is None else rule.mac.product.shift
+    settled = rescale(site, rule.requantize, math.ldexp(x.scale[0], coarser), affine.scale)
+    if isinstance(rule.requantize, FixedPoint) and rule.requantize.lanes is not None:
+        settled = replace(settled, tail=outputs - outputs % rule.requantize.lanes.size)
     dot = Dot(
         window=win,
         group=group,
@@ -51,16 +92,54 @@ def _lower(site: Site, weight: np.ndarray, win: Window, group: int) -> Dot:
         input_zero_point=x.zero,
         mac=rule.mac,
         bias_rule=rule.bias,
-        rescale=rescale(site, rule.requantize, x.scale[0], affine.scale),
+        rescale=settled,
     )
     if wrong := misfit(dot, x.type):
         raise site.error(wrong, "quantize symmetric or to fewer bits, or choose another multiplier")
     return dot
 
 
+def _grouping(group: int, inputs: int, outputs: int) -> str:
+    """What an Override calls a sum with so many groups, inputs a group, and outputs."""
+    if group == 1:
+        return "single" if inputs == outputs == 1 else "dense"
+    return "grouped" if inputs > 1 else "depthwise" if outputs == group else "multiplied"
+
+
+def _bias(site: Site, given: Rules, coarser: int, outputs: int) -> np.ndarray:
+    """The bias at the scale of the sum that it is added to, which is `coarser` bits coarser where that is at the end.
+
+    Where products lose bits before they are added, the bias loses them too, with the same rounding.
+    """
+    rule, cast = given.bias, given.mac.product
+    if not site.has(2):
+        return np.zeros(outputs, np.int64)
+    values, _ = site.constant(2)
+    added = [int(v) if cast is None else moved(int(v), cast) for v in values]
+    exact = [shifted(v, coarser if rule.when == "end" else 0, Rounding.HALF_AWAY) for v in added]
+    held, units = exact, 0
+    if rule.shifted:
+        units = min(((v & -v).bit_length() - 1 for v in exact if v), default=0)
+        held = [v >> units for v in exact]
+    if exact and not rule.type.low <= min(held) <= max(held) <= rule.type.high:
+        most = max(exact, key=abs)
+        if rule.shifted:
+            what = f"the bias reaches {most} in units of {1 << units}, the machine takes {rule.type} times one"
+            raise site.error(what, "quantize for this machine, so that a layer's biases share a power of two")
+        raise site.error(f"the bias reaches {abs(most)}, the machine takes {rule.type}")
+    return np.array(exact, np.int64)
+
+
 def misfit(dot: Dot, type_: IntType) -> str:
-    """Why the machine's table of products does not take the operands, activations of `type_` (22); "" where it does."""
-    table = dot.mac.multiplier
+    """Why the machine does not take the operands, activations of `type_`; "" where it does.
+
+    Its table of products (22) has operands of 8 bits; a sum that is shifted when it is written back leaves no place for
+    what folded zero points owe at the end.
+    """
+    table, to = dot.mac.multiplier, dot.mac.write_back
+    owing = dot.mac.zero_point == "folded" and (dot.input_zero_point or dot.weight_zero_point.any())
+    if owing and to is not None and to.shift and dot.bias_rule.when == "end":
+        return "zero points are folded into a bias that is added after the sum was shifted"
     if table is None:
         return ""
     x, w = (type_.low, type_.high), dot.weight.astype(np.int64)
@@ -104,7 +183,7 @@ def accumulators(dot: Dot, x: np.ndarray) -> tuple[np.ndarray, Overflows]:
 
 
 def adds_per_output(dot: Dot) -> int:
-    """How many adds one accumulator takes: every item of every level, and the bias."""
+    """How many adds one accumulator takes: every item of every level, the bias, and what passes a register alone."""
     items = int(np.prod(dot.weight.shape[1:]))
     adds = items if dot.mac.product is not None else 0
     for level in dot.mac.levels:
@@ -114,7 +193,7 @@ def adds_per_output(dot: Dot) -> int:
         else:
             adds += items
             items = 1 if level.size is None else -(-items // level.size)
-    return adds + 1
+    return adds + 1 + (dot.mac.write_back is not None)
 
 
 def _taps(dot: Dot, image: np.ndarray, place: Shape, o: int) -> list[tuple[int, int]]:
@@ -140,7 +219,7 @@ def _taps(dot: Dot, image: np.ndarray, place: Shape, o: int) -> list[tuple[int, 
 
 
 def _accumulator(dot: Dot, taps: list[tuple[int, int]], o: int) -> tuple[int, int, int]:
-    """(accumulator, overflowing adds, exact sum) of one output."""
+    """(accumulator, overflowing adds, exact sum at the scale of the products) of one output."""
     zx = dot.input_zero_point
     zw = int(dot.weight_zero_point[o if len(dot.weight_zero_point) > 1 else 0])
     owed = int(dot.bias[o])
@@ -149,9 +228,10 @@ def _accumulator(dot: Dot, taps: list[tuple[int, int]], o: int) -> tuple[int, in
     else:
         owed += sum((x - zx) * (w - zw) - x * w for x, w in taps)
     products = [product(x, w, dot.mac.multiplier) for x, w in taps]
-    exact = sum(products) + owed
     if dot.bias_rule.when == "init":
-        return *accumulated(products, dot.mac, start=owed), exact
+        return *accumulated(products, dot.mac, start=owed), sum(products) + owed
+    finer = 0 if dot.mac.write_back is None else dot.mac.write_back.shift
+    exact = sum(products) + shifted(owed, -finer, Rounding.HALF_AWAY)
     total, events = accumulated(products, dot.mac)
     outer = dot.mac.levels[-1]
     bits, overflow = outer.bits, outer.overflow

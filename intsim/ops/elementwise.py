@@ -1,34 +1,15 @@
-"""One integer at a time: Add, Relu and Clip, and the moves between affines that borders and joins need."""
+"""One integer at a time: Relu and Clip, and the moves between affines that borders and joins need."""
 
 import math
 
 import numpy as np
 
-from intsim.arithmetic import add_numbers, added, requantized
+from intsim.arithmetic import requantized
 from intsim.graph import Node, Shape
 from intsim.ops.site import Site, rescale
-from intsim.program import Add, Clip, Convert, Offset
+from intsim.program import Clip, Convert, Offset
 from intsim.quantized import quantized
-
-
-def lower_add(node: Node, site: Site) -> Add:
-    """The sum of two activations of one shape."""
-    shapes = [site.shape(name) for name in node.inputs]
-    if shapes[0] != shapes[1]:
-        raise site.error(f"adds {shapes[0]} and {shapes[1]}", "spell the broadcast out")
-    a, b, y = *site.inputs, site.output
-    try:
-        numbers = add_numbers(site.target.add, (a.scale[0], a.zero), (b.scale[0], b.zero), (y.scale[0], y.zero))
-    except ValueError as reason:
-        raise site.error(str(reason), "quantize with power-of-two scales for this machine") from None
-    return Add(
-        rule=site.target.add,
-        zero_points=(a.zero, b.zero),
-        zero_point=y.zero,
-        low=y.type.low,
-        high=y.type.high,
-        **numbers,
-    )
+from intsim.target import conversion
 
 
 def lower_relu(node: Node, site: Site) -> Clip:
@@ -71,15 +52,19 @@ def lower_concat(node: Node, site: Site) -> Convert:
     )
 
 
+def lower_requantize(node: Node, site: Site) -> Convert:
+    """The same real numbers in another affine (35): by the rule for the types that the network gives its tensors."""
+    source, goal = (site.source.affines[name].type for name in (node.inputs[0], node.outputs[0]))
+    x = site.inputs[0]
+    rule = conversion(site.target, source, goal)
+    return Convert(
+        axis=0,
+        input_zero_points=(x.zero,),
+        rescales=(None if x == site.output else rescale(site, rule, x.scale[0]),),
+    )
+
+
 # ---- meaning ---------------------------------------------------------------------------------------------------
-
-
-def add_meaning(add: Add, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The sums (13)-(17)."""
-    out = np.empty(a.shape, object)
-    for index in np.ndindex(a.shape):
-        out[index] = added(int(a[index]), int(b[index]), add)
-    return out
 
 
 def clip_meaning(clip: Clip, x: np.ndarray) -> np.ndarray:
@@ -99,7 +84,7 @@ def convert_meaning(convert: Convert, *inputs: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, convert.axis + 1)
 
 
-def same_shape(compute: Add | Clip | Offset, shape: Shape, *others: Shape) -> Shape:
+def same_shape(compute: Clip | Offset, shape: Shape, *others: Shape) -> Shape:
     """One sample's shape, unchanged."""
     return shape
 

@@ -4,11 +4,12 @@ import itertools
 import math
 
 import numpy as np
+from msgspec.structs import replace
 
 from intsim.arithmetic import (
     bounded,
     encoded_mean,
-    reciprocal,
+    factors,
     requantized,
     rounded,
     rounded_float,
@@ -18,7 +19,8 @@ from intsim.graph import Node, Shape
 from intsim.integers import Overflow, Rounding
 from intsim.ops.site import Site, positions, rescale, window
 from intsim.program import AveragePool, MaxPool, Rescale, Window
-from intsim.target import Average, Divide, Float32Average, Reciprocal, RescaledSum
+from intsim.quantized import is_older
+from intsim.target import Average, Divide, Factors, Float32Average, Reciprocal, RescaledSum
 
 
 def lower_max_pool(node: Node, site: Site) -> MaxPool:
@@ -32,7 +34,7 @@ def lower_average_pool(node: Node, site: Site) -> AveragePool:
     """An average over a sliding window, by the machine's own pooling."""
     win = window(node)
     include_pad = bool(node.attributes["count_include_pad"])
-    return _lower(site, win, include_pad, site.target.average_pool)
+    return _lower(site, win, include_pad, _of_raw(site.target.average_pool, site))
 
 
 def lower_global_average_pool(node: Node, site: Site) -> AveragePool:
@@ -41,6 +43,26 @@ def lower_global_average_pool(node: Node, site: Site) -> AveragePool:
     none, ones = (0,) * len(spatial), (1,) * len(spatial)
     win = Window(kernel=spatial, strides=ones, dilations=ones, begin=none, end=none)
     return _lower(site, win, False, site.target.mean)
+
+
+UNSIGNED = {
+    Rounding.HALF_AWAY: Rounding.HALF_UP,
+    Rounding.HALF_TO_ZERO: Rounding.HALF_DOWN,
+    Rounding.TO_ZERO: Rounding.FLOOR,
+    Rounding.AWAY: Rounding.CEIL,
+    Rounding.CARRY_SHIFT: Rounding.HALF_EVEN,
+}
+"""What a rounding of integers that are never negative does to those 2^(bits - 1) less; the others do not see it."""
+
+
+def _of_raw(rule: Average, site: Site) -> Average:
+    """The rule for the machine's own integers, where it is meant for the unsigned ones of the network (18)."""
+    if not isinstance(rule, Divide) or not rule.older:
+        return rule
+    given, own = site.source.affines[site.node.inputs[0]].type, site.inputs[0].type
+    unsigned = is_older(site.source) and not given.signed and own.signed and not rule.centred
+    rounding = UNSIGNED.get(rule.rounding, rule.rounding) if unsigned else rule.rounding
+    return replace(rule, rounding=rounding, older=False)
 
 
 def _lower(site: Site, win: Window, include_pad: bool, rule: Average) -> AveragePool:
@@ -53,13 +75,15 @@ def _lower(site: Site, win: Window, include_pad: bool, rule: Average) -> Average
             if not include_pad and any(win.begin + win.end):
                 raise site.error("averages over a varying number of values", "choose another average_pool rule")
             further = _mean(site, rule, math.prod(win.kernel))
+        case Factors() if len(win.kernel) > 2:
+            raise site.error(f"averages over {len(win.kernel)} axes", "choose another average_pool rule")
         case _:
             further = None if x == y else rescale(site, site.target.convert, x.scale[0])
     return AveragePool(
         window=win,
         include_pad=include_pad,
         rule=rule,
-        input_zero_point=x.zero,
+        input_zero_point=0 if further is not None and further.addend is not None else x.zero,
         output_zero_point=y.zero,
         low=y.type.low,
         high=y.type.high,
@@ -72,7 +96,7 @@ def _mean(site: Site, rule: RescaledSum, n: int) -> Rescale:
     x, y = site.inputs[0], site.output
     limits = {"zero_point": y.zero, "low": y.type.low, "high": y.type.high}
     try:
-        return encoded_mean(rule, x.scale[0], y.scale[0], n, **limits)
+        return encoded_mean(rule, (x.scale[0], x.zero), y.scale[0], n, **limits)
     except ValueError as reason:
         raise site.error(str(reason), "choose another mean rule") from None
 
@@ -128,13 +152,20 @@ def average(pool: AveragePool, values: list[int], counts: Shape) -> int:
                 if rule.centred
                 else rounded(sum(values), n, rule.rounding) - zx
             )
-        case Reciprocal():
-            mean = sum(v - zx for v in values)
-            for count in reversed(counts) if rule.stages == 2 else (n,):
-                mean = shifted(mean * reciprocal(count, rule.bits), rule.bits, rule.rounding)
+        case Reciprocal() | Factors():
+            zero = zx if is_centred(rule) else 0
+            mean = sum(v - zero for v in values)
+            for factor, right in factors(rule, counts):
+                mean = shifted(mean * factor, right, rule.rounding)
+            mean -= zx - zero
     if pool.rescale is not None:
         return requantized(mean, pool.rescale, 0)
     return bounded(mean + zx, pool.low, pool.high, Overflow.SATURATE)
+
+
+def is_centred(rule: Divide | Reciprocal | Factors) -> bool:
+    """Whether the rule averages q - zero point, not q."""
+    return isinstance(rule, Factors) or rule.centred
 
 
 def _values(win: Window, channel: np.ndarray, place: Shape) -> tuple[list[int | None], Shape]:

@@ -58,18 +58,19 @@ def rescale(site: Site, rule: Requantize, sx: float, sw: tuple[float, ...] = (1.
 
 def window(node: Node) -> Window:
     """The node's sliding window; ONNX lists all beginnings of the padding, then all ends."""
-    kernel = _ints(node, "kernel_shape")
-    pads = _ints(node, "pads")
+    kernel = ints(node, "kernel_shape")
+    pads = ints(node, "pads")
     return Window(
         kernel=kernel,
-        strides=_ints(node, "strides"),
-        dilations=_ints(node, "dilations"),
+        strides=ints(node, "strides"),
+        dilations=ints(node, "dilations"),
         begin=pads[: len(kernel)],
         end=pads[len(kernel) :],
     )
 
 
-def _ints(node: Node, name: str) -> tuple[int, ...]:
+def ints(node: Node, name: str) -> tuple[int, ...]:
+    """An attribute that is a tuple of integers."""
     value = node.attributes[name]
     assert isinstance(value, tuple)
     return tuple(int(v) for v in value)

@@ -14,16 +14,18 @@ from intsim.target import Scheme
 Granularity = Literal["channel", "tensor"]
 WeightMethod = Literal["minmax", "mse"]
 Levels = Literal["zero", "no_zero"]
+Shift = int | Literal["any"]
 MAX_BITS = 16
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to quantize; None leaves it to the machine.
 
-    `weight_bits`, `activation_bits`: 1 to 16. `granularity`: weights have a scale per output channel (None: where
-    the machine takes that), or one per tensor. `symmetric`: activations have zero point 0 (in an unsigned type:
-    its middle, where they can be negative; a signed type leaves half its integers to a tensor that never is, as such
-    hardware does). `weight_symmetric`: weights have. `power_of_two`: every scale is 2^k.
+    `weight_bits`, `activation_bits`: 1 to 16 (None: those of the type that the machine prefers). `granularity`:
+    weights have a scale per output channel (None: where the machine takes that), or one per tensor. `symmetric`:
+    activations have zero point 0 (in an unsigned type: its middle, where they can be negative; a signed type leaves
+    half its integers to a tensor that never is, as such hardware does). `weight_symmetric`: weights have (None: unless
+    all of the machine's weights are unsigned). `power_of_two`: every scale is 2^k.
     `method`: how the activations' ranges are chosen; `percentile`: how much of each side "percentile" keeps.
     `weight_method`: the weights' scales reach the largest, or have the least mean-square error.
 
@@ -31,11 +33,11 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     of 2^B odd integers, -(2^B - 1) to 2^B - 1, at half the step, in an integer type of B + 1 bits.
     """
 
-    weight_bits: int = 8
-    activation_bits: int = 8
+    weight_bits: int | None = None
+    activation_bits: int | None = None
     granularity: Granularity | None = None
     symmetric: bool | None = None
-    weight_symmetric: bool = True
+    weight_symmetric: bool | None = None
     power_of_two: bool | None = None
     method: Method = "minmax"
     percentile: float = 99.99
@@ -44,7 +46,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         for name, bits in (("weight_bits", self.weight_bits), ("activation_bits", self.activation_bits)):
-            if type(bits) is not int or not 1 <= bits <= MAX_BITS:
+            if bits is not None and (type(bits) is not int or not 1 <= bits <= MAX_BITS):
                 raise IntsimError(f"{bits!r} bits", where=name, mend=f"choose 1 to {MAX_BITS}")
         for name, kind in (
             ("granularity", Granularity),
@@ -69,7 +71,7 @@ def options(given: Options | None = None, **settings: Any) -> Options:
 
 
 class Choice(Struct, frozen=True, kw_only=True):
-    """The options settled for a machine: nothing is left open.
+    """The options settled for a machine: nothing is left open, in `asked` neither.
 
     `types`: what activations may be, the preferred one first; one that holds a negative number needs a signed type
     or a zero point.
@@ -81,6 +83,8 @@ class Choice(Struct, frozen=True, kw_only=True):
     symmetric: bool
     power_of_two: bool
     zero_points: bool
+    activation_scale: float | None
+    weight_scale: float | None
     asked: Options
 
 
@@ -94,6 +98,14 @@ def settled(asked: Options, scheme: Scheme) -> Choice:
         raise IntsimError(
             "the machine takes one weight scale per tensor", where="granularity", mend="quantize per tensor"
         )
+    asked = replace(
+        asked,
+        weight_bits=asked.weight_bits or scheme.weights[0].bits,
+        activation_bits=asked.activation_bits or scheme.activations[0].bits,
+        weight_symmetric=(
+            any(t.signed for t in scheme.weights) if asked.weight_symmetric is None else asked.weight_symmetric
+        ),
+    )
     per_channel = scheme.per_channel
     if asked.granularity == "tensor" or (asked.granularity is None and not asked.weight_symmetric):
         per_channel = ()
@@ -105,17 +117,19 @@ def settled(asked: Options, scheme: Scheme) -> Choice:
         symmetric=symmetric,
         power_of_two=scheme.power_of_two if asked.power_of_two is None else asked.power_of_two,
         zero_points=scheme.zero_points,
+        activation_scale=scheme.activation_scale,
+        weight_scale=scheme.weight_scale,
         asked=asked,
     )
 
 
 def _activation_types(asked: Options, scheme: Scheme, symmetric: bool) -> tuple[IntType, ...]:
-    bits = asked.activation_bits
+    bits = asked.activation_bits or scheme.activations[0].bits
     wide = [t for t in scheme.activations if bits <= t.bits]
     if not wide:
         takes = ", ".join(map(str, scheme.activations))
         raise IntsimError(f"{bits} bits", where="activation_bits", mend=f"the machine takes {takes}")
-    types = [IntType(bits, t.signed, t.narrow_range and t.bits == bits) for t in wide]
+    types = list(dict.fromkeys(IntType(bits, t.signed, t.narrow_range and t.bits == bits) for t in wide))
     if symmetric and bits == 1:
         types = [] if scheme.zero_points else [t for t in types if not t.signed]
         if not types:
@@ -129,7 +143,7 @@ def _activation_types(asked: Options, scheme: Scheme, symmetric: bool) -> tuple[
 
 
 def _weight_type(asked: Options, scheme: Scheme) -> IntType:
-    bits, takes = asked.weight_bits, ", ".join(map(str, scheme.weights))
+    bits, takes = asked.weight_bits or scheme.weights[0].bits, ", ".join(map(str, scheme.weights))
     if asked.levels == "no_zero":
         if not asked.weight_symmetric:
             raise IntsimError("levels without a zero have no zero point", where="levels", mend="quantize symmetric")
@@ -143,13 +157,14 @@ def _weight_type(asked: Options, scheme: Scheme) -> IntType:
     if not asked.weight_symmetric:
         if not scheme.weight_zero_points:
             raise IntsimError("the machine's weights have no zero point", where="weight_symmetric", mend="leave it")
-        wanted = [IntType(bits, t.signed, t.narrow_range and t.bits == bits) for t in scheme.weights]
+        wanted = [IntType(bits, t.signed) for t in scheme.weights if not t.narrow_range]
     else:
-        wanted = [IntType(bits, True, narrow_range=True)]
+        whole = scheme.weight_scale is not None  # nothing is gained by leaving out a value where the scale is given
+        wanted = [IntType(bits, True, narrow_range=not whole)]
     for type_ in wanted:
         if any(t.low <= type_.low and type_.high <= t.high for t in scheme.weights):
             return type_
-    needs = f"{asked.weight_bits} bits" + (f", stored in {bits}," if bits != asked.weight_bits else "")
+    needs = f"{asked.weight_bits} bits" + (f", stored in {bits}," if asked.levels == "no_zero" else "")
     raise IntsimError(needs, where="weight_bits", mend=f"the machine takes {takes}")
 
 
@@ -168,9 +183,29 @@ def meet(schemes: Iterable[Scheme]) -> Scheme:
             power_of_two=first.power_of_two or other.power_of_two,
             per_channel=tuple(op for op in first.per_channel if op in other.per_channel),
             keeps_scale=tuple(dict.fromkeys(first.keeps_scale + other.keeps_scale)),
+            fixed_outputs=tuple(dict.fromkeys(first.fixed_outputs + other.fixed_outputs)),
             bias=_common((first.bias,), (other.bias,), "biases")[0],
+            bias_shift=_common_shift(first.bias_shift, other.bias_shift),
+            spread=min((s.spread for s in (first, other) if s.spread is not None), default=None),
+            activation_scale=_common_scale(first.activation_scale, other.activation_scale, "activations"),
+            weight_scale=_common_scale(first.weight_scale, other.weight_scale, "weights"),
         )
     return first
+
+
+def _common_shift(a: Shift, b: Shift) -> Shift:
+    """A fixed shift holds for all; a machine without one takes the biases of a layer that has chosen its own."""
+    fixed = [shift for shift in (a, b) if shift not in ("any", 0)]
+    if len(set(fixed)) > 1:
+        raise IntsimError(f"biases are shifted by {a} and by {b}", mend="quantize for each machine by itself")
+    return fixed[0] if fixed else ("any" if "any" in (a, b) else 0)
+
+
+def _common_scale(a: float | None, b: float | None, what: str) -> float | None:
+    fixed = {scale for scale in (a, b) if scale is not None}
+    if len(fixed) > 1:
+        raise IntsimError(f"{what} have the scales {a:g} and {b:g}", mend="quantize for each machine by itself")
+    return fixed.pop() if fixed else None
 
 
 def _common_activations(a: Scheme, b: Scheme) -> tuple[IntType, ...]:

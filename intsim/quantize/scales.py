@@ -59,9 +59,11 @@ def reaching(
 
 
 def activation_affine(seen: Sequence[Observed], choice: Choice, where: str) -> Affine:
-    """The affine that activations share, from what was observed of those that decide."""
+    """The affine that activations share, from what was observed of those that decide; or the machine's only one."""
     low, high = min(s.low for s in seen), max(s.high for s in seen)
     try:
+        if choice.activation_scale is not None:
+            return affine(choice.activation_scale, 0, _type_for(low, choice))
         return _activation_affine(seen, choice, low, high)
     except IntsimError as error:
         raise IntsimError(error.what, where=where, mend=error.mend) from None
@@ -158,8 +160,11 @@ def _error(seen: Sequence[Observed], affine_: Affine) -> float:
 def weight_affine(w: np.ndarray, choice: Choice, *, per_channel: bool, finest: np.ndarray) -> Affine:
     """The affine of weights `w[o, ...]`; their scales are at least `finest[o]`.
 
-    A channel of zeros takes the largest scale of the others: its bias then has integers of their size.
+    A channel of zeros takes the largest scale of the others: its bias then has integers of their size. Where the
+    machine's weights have one scale, that is it, and what it does not reach saturates.
     """
+    if choice.weight_scale is not None:
+        return affine(choice.weight_scale, 0, choice.weight_type)
     rows = w.astype(np.float64).reshape(len(w) if per_channel else 1, -1)
     finest = finest if per_channel else finest.max(keepdims=True)
     low, high = rows.min(1), rows.max(1)
@@ -175,7 +180,7 @@ def weight_affine(w: np.ndarray, choice: Choice, *, per_channel: bool, finest: n
             low * fraction,
             high * fraction,
             choice.weight_type,
-            symmetric=choice.asked.weight_symmetric,
+            symmetric=bool(choice.asked.weight_symmetric),
             power_of_two=choice.power_of_two,
             finest=finest,
             axis=0 if per_channel else None,

@@ -1,5 +1,7 @@
 """Which activations share an affine, and which of them say what it must reach."""
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from intsim.graph import Graph, activations, consumers
@@ -14,11 +16,12 @@ class Group(Struct, frozen=True, kw_only=True):
     decisive: tuple[str, ...]
 
 
-def groups(graph: Graph, scheme: Scheme) -> list[Group]:
+def groups(graph: Graph, scheme: Scheme, nodes: Mapping[str, Scheme] | None = None) -> list[Group]:
     """The activations, grouped: an op that makes no integers, or none on this machine, joins its input and output.
 
-    A tensor that is read only to be clipped (Relu, Clip, perhaps after ops that move or pick integers) is not
-    decisive: what the clip cuts off may as well saturate before it. An input of the network always is.
+    `nodes`: the schemes of those that run on other machines, by name. A tensor that is read only to be clipped (Relu,
+    Clip, perhaps after ops that move or pick integers) is not decisive: what the clip cuts off may as well saturate
+    before it. An input of the network always is.
     """
     parent = {name: name for name in activations(graph)}
 
@@ -28,7 +31,7 @@ def groups(graph: Graph, scheme: Scheme) -> list[Group]:
         return name
 
     for node in graph.nodes:
-        if _keeps_scale(node.op) or node.op in scheme.keeps_scale:
+        if keeps_scale(node.op, (nodes or {}).get(node.name, scheme)):
             for name in node.inputs:
                 if name in parent:
                     parent[root(node.outputs[0])] = root(name)
@@ -40,6 +43,11 @@ def groups(graph: Graph, scheme: Scheme) -> list[Group]:
         Group(tensors=tuple(names), decisive=tuple(name for name in names if name not in clipped))
         for names in members.values()
     ]
+
+
+def keeps_scale(op: str, scheme: Scheme) -> bool:
+    """Whether an op's output has its input's affine, on every machine or on those of that scheme."""
+    return _keeps_scale(op) or op in scheme.keeps_scale
 
 
 def _keeps_scale(op: str) -> bool:

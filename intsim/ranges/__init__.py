@@ -9,7 +9,7 @@ from msgspec import Struct
 from intsim.program import Dot, Program
 from intsim.ranges.products import Pair, exact_sum, exactly, owed, products
 from intsim.ranges.registers import Registers, limits, registers
-from intsim.ranges.tensors import Interval, intervals
+from intsim.ranges.tensors import Interval, both_intervals, intervals
 
 __all__ = [
     "Bounds",
@@ -17,8 +17,10 @@ __all__ = [
     "Pair",
     "Registers",
     "accumulator_bounds",
+    "both_intervals",
     "bounds",
     "cannot_overflow",
+    "exact_sum",
     "intervals",
     "limits",
     "registers",
@@ -67,10 +69,10 @@ def bounds(dot: Dot, low_x: int, high_x: int) -> Bounds:
 def cannot_overflow(dot: Dot, low_x: int, high_x: int) -> np.ndarray:
     """Whether no register of the accumulator can overflow for inputs in low_x..high_x: bool `[o]`."""
     found = registers(dot, low_x, high_x)
-    return np.logical_and.reduce([*found.fits, found.cast, found.end])
+    return np.logical_and.reduce([*found.fits, found.cast, found.back, found.end])
 
 
 def width(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """The smallest two's complement width that holds both low[i] and high[i]."""
-    needed = [1 + max((v if v >= 0 else ~v).bit_length() for v in pair) for pair in zip(low, high, strict=True)]
-    return np.array(needed, np.int64)
+    pairs = zip(map(int, low), map(int, high), strict=True)
+    return np.array([1 + max((v if v >= 0 else ~v).bit_length() for v in pair) for pair in pairs], np.int64)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from intsim.arithmetic import shifted
+from intsim.integers import Rounding
 from intsim.program import Dot
 from intsim.ranges.tensors import Interval
 
@@ -38,13 +40,22 @@ def _seen(dot: Dot, low_x: int, high_x: int) -> Interval:
 
 
 def exact_sum(dot: Dot, low_x: int, high_x: int) -> Pair:
-    """Bounds of the sum without any register, the bias in."""
-    if dot.mac.multiplier is not None:
-        low, high = products(dot, low_x, high_x, centred=dot.mac.zero_point == "in_operand")
+    """Bounds of the sum without any register, the bias in, at the scale of the products."""
+    if dot.mac.multiplier is not None and dot.mac.zero_point == "folded":
+        low, high = products(dot, low_x, high_x, centred=False)
         least, most = owed(dot, low_x, high_x)
         return exactly(low.sum(1)) + least, exactly(high.sum(1)) + most
     low, high = products(dot, low_x, high_x, centred=True)
-    return exactly(low.sum(1)) + exactly(dot.bias), exactly(high.sum(1)) + exactly(dot.bias)
+    bias = _unshifted(dot)
+    return exactly(low.sum(1)) + bias, exactly(high.sum(1)) + bias
+
+
+def _unshifted(dot: Dot) -> np.ndarray:
+    """The bias at the scale of the products, where it is added to a sum that was shifted."""
+    bias, back = exactly(dot.bias), dot.mac.write_back
+    if back is None or not back.shift or dot.bias_rule.when == "init":
+        return bias
+    return np.array([shifted(v, -back.shift, Rounding.HALF_AWAY) for v in bias], object)
 
 
 def owed(dot: Dot, low_x: int, high_x: int) -> Pair:

@@ -2,9 +2,10 @@
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
-from intsim.arithmetic import cast
-from intsim.integers import Overflow
+from intsim.arithmetic import moved
+from intsim.integers import Overflow, Rounding
 from intsim.program import Dot
 from intsim.ranges.products import Pair, exact_sum, exactly, products
 from intsim.ranges.products import owed as owed_to
@@ -19,15 +20,18 @@ _CLAMPS = (Overflow.SATURATE, Overflow.SATURATE_SYM, Overflow.SATURATE_ZERO)
 class Registers(Struct, frozen=True, kw_only=True, eq=False):
     """What is proven of an accumulator's registers, per output channel.
 
-    `fits`: bool `[o]` for each level, inner to outer: no add overflows it (nor the bias that it starts from). `cast`:
-    no product is changed by its register. `end`: the bias added at the end cannot overflow. `exact`: the outermost
-    register holds the exact sum, bias included. `items`, `sums`: bounds of what each level adds, and of its sums
-    before their overflow. `owed`: of what is added for the bias and the folded zero points. `outer`: of what the
-    outermost level gives. `value`: of the accumulator.
+    `fits`: bool `[o]` for each level, inner to outer: no add overflows it (nor the bias that it starts from). `held`:
+    no product is changed by its register; `cast`: nor by that register's shift. `back`: no sum is changed by being
+    written back. `end`: the bias added at the end cannot overflow. `exact`: the outermost register holds the exact sum,
+    bias included. `items`, `sums`: bounds of what each level adds, and of its sums before their overflow. `owed`: of
+    what is added for the bias and the folded zero points. `outer`: of what the outermost level gives, written back.
+    `value`: of the accumulator.
     """
 
     fits: tuple[np.ndarray, ...]
+    held: np.ndarray
     cast: np.ndarray
+    back: np.ndarray
     end: np.ndarray
     exact: np.ndarray
     items: tuple[Pair, ...]
@@ -40,9 +44,9 @@ class Registers(Struct, frozen=True, kw_only=True, eq=False):
 def registers(dot: Dot, low_x: int, high_x: int) -> Registers:
     """What each register of the accumulator meets for inputs in low_x..high_x, and what is proven."""
     items = products(dot, low_x, high_x, centred=dot.mac.zero_point == "in_operand")
-    unchanged = np.ones(len(dot.weight), bool)
+    inside = np.ones(len(dot.weight), bool)
     if dot.mac.product is not None:
-        items, unchanged = _cast(items, dot.mac.product)
+        items, inside = _cast(items, dot.mac.product)
     owed = owed_to(dot, low_x, high_x)
     start = owed if dot.bias_rule.when == "init" else None
     fits, added, sums = [], [], []
@@ -51,8 +55,13 @@ def registers(dot: Dot, low_x: int, high_x: int) -> Registers:
         items, met, proven = _level(items, level, start if level.size is None else None)
         fits.append(proven)
         sums.append(met)
-    value = given = (items[0][:, 0], items[1][:, 0])
-    outer = dot.mac.levels[-1]
+    value = (items[0][:, 0], items[1][:, 0])
+    kept = np.ones(len(dot.weight), bool)
+    if dot.mac.write_back is not None:
+        (low, high), kept = _cast(items, dot.mac.write_back)
+        kept = kept & (dot.mac.write_back.shift == 0)
+        value = (low[:, 0], high[:, 0])
+    given, outer = value, dot.mac.levels[-1]
     end = np.ones(len(dot.weight), bool)
     if start is None:
         bits, overflow = outer.bits, outer.overflow
@@ -64,7 +73,9 @@ def registers(dot: Dot, low_x: int, high_x: int) -> Registers:
     exact = _inside(exact_sum(dot, low_x, high_x), outer.bits, Overflow.WRAP)
     return Registers(
         fits=tuple(fits),
-        cast=unchanged,
+        held=inside,
+        cast=inside & (dot.mac.product is None or dot.mac.product.shift == 0),
+        back=kept,
         end=end,
         exact=exact,
         items=tuple(added),
@@ -138,20 +149,25 @@ def _after(total: Pair, sums: Pair, fits: np.ndarray, bits: int | None, overflow
 
 
 def _cast(items: Pair, to: Cast) -> tuple[Pair, np.ndarray]:
-    """The products in their register, and whether that changes none but by the shift's rounding: bool `[o]`."""
-    wide = Cast(bits=512, shift=to.shift, rounding=to.rounding)
-    exact = [_mapped(side, wide) for side in items]
-    low, high = (_mapped(side, to) for side in items)
-    changed = (low != exact[0]) | (high != exact[1])
-    if to.overflow in _CLAMPS and to.overflow is not Overflow.SATURATE_ZERO:
-        bottom, top = low, high
-    else:
-        least, most = (0, (1 << to.bits) - 1) if not to.signed else limits(to.bits, Overflow.WRAP)
-        bottom, top = np.where(changed, least, low), np.where(changed, most, high)
-    return (bottom, top), ~changed.any(1) & (to.shift == 0)
+    """The numbers in their register, and whether that holds all of them, once shifted: bool `[o]`."""
+    exact = [_mapped(side, to) for side in items]
+    if to.rounding is Rounding.CARRY_SHIFT and to.shift > 0:  # the only one that is not monotone: from floor - 1 to + 1
+        floor = replace(to, rounding=Rounding.FLOOR)
+        exact = [_mapped(items[0], floor) - 1, _mapped(items[1], floor) + 1]
+    top = (1 << (to.bits - to.signed)) - 1
+    bottom = -top - (to.overflow is not Overflow.SATURATE_SYM) if to.signed else 0
+    kept = top >> 1 if to.overflow is Overflow.WRAP_SM and not to.signed else top  # above, it turns bits round
+    inside = (exact[0] >= bottom) & (exact[1] <= kept)
+    least, most = np.full_like(exact[0], bottom), np.full_like(exact[1], top)
+    if to.overflow in _CLAMPS:
+        least, most = (np.minimum(np.maximum(side, bottom), top) for side in exact)
+        if to.overflow is Overflow.SATURATE_ZERO:
+            least, most = np.minimum(least, 0), np.maximum(most, 0)
+    pair = np.where(inside, exact[0], least), np.where(inside, exact[1], most)
+    return pair, np.asarray(inside.all(1), bool)
 
 
 def _mapped(side: np.ndarray, to: Cast) -> np.ndarray:
-    """Every number moved into the register; there are few different ones."""
+    """Every number after the cast's shift; there are few different ones."""
     values, where = np.unique(side, return_inverse=True)
-    return np.array([cast(int(v), to) for v in values], object)[where.reshape(side.shape)]
+    return np.array([moved(int(v), to) for v in values], object)[where.reshape(side.shape)]

@@ -1,7 +1,22 @@
 """What is known of every tensor's integers: the interval that they stay in."""
 
 from intsim.integers import Overflow
-from intsim.program import Add, AveragePool, Clip, Compute, Convert, Dot, Offset, Pad, Program, Rescale
+from intsim.program import (
+    Add,
+    AveragePool,
+    Clip,
+    Compute,
+    Convert,
+    Dot,
+    Extreme,
+    Lookup,
+    Multiply,
+    Offset,
+    Pad,
+    Program,
+    Rescale,
+    Softmax,
+)
 
 Interval = tuple[int, int]
 
@@ -24,6 +39,14 @@ def _output(rescale: Rescale) -> Interval:
     return rescale.low, rescale.high
 
 
+def both_intervals(pair: Add | Multiply | Extreme, inputs: list[Interval]) -> list[Interval]:
+    """The bounds of both operands, a constant's too."""
+    both = [*inputs]
+    if pair.constant is not None:
+        both.insert(0 if pair.constant_first else 1, (int(pair.constant.min()), int(pair.constant.max())))
+    return both
+
+
 def _interval(compute: Compute, inputs: list[Interval]) -> Interval:
     first = inputs[0]
     match compute:
@@ -40,8 +63,16 @@ def _interval(compute: Compute, inputs: list[Interval]) -> Interval:
             return min(first[0], compute.value), max(first[1], compute.value)
         case AveragePool() if compute.rescale is not None:
             return _output(compute.rescale)
-        case Add() | AveragePool():
+        case Add() | AveragePool() | Softmax():
             return compute.low, compute.high
+        case Multiply():
+            return _output(compute.rescale)
+        case Extreme():
+            (a, b), pick = both_intervals(compute, inputs), max if compute.largest else min
+            return pick(a[0], b[0]), pick(a[1], b[1])
+        case Lookup():
+            seen = compute.table[first[0] - compute.low : first[1] - compute.low + 1]
+            return int(seen.min()), int(seen.max())
         case Convert():
             ends = [
                 known if rescale is None else _output(rescale)

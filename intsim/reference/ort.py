@@ -2,27 +2,50 @@
 
 import importlib
 import platform
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from intsim.errors import IntsimError
-from intsim.onnx_io import qoperator_model
-from intsim.quantized import QuantizedGraph
-from intsim.reference import Reference
+from intsim.onnx_io import qdq_model, qoperator_model
+from intsim.quantized import QuantizedGraph, dequantized
+from intsim.reference import Reference, ort_graph
 
 Optimization = Literal["disabled", "basic", "extended", "all"]
+Form = Literal["qoperator", "qdq"]
 Runner = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
+OPTIONS = {"optimization": ("disabled", "basic", "extended", "all"), "form": ("qoperator", "qdq")}
+"""What `network`, `computed` and `describe` take beside the network, and in which words."""
 
-def runner(model: bytes, *, threads: int = 1, optimization: Optimization = "disabled", expose: bool = True) -> Runner:
-    """A function from inputs by name to tensors by name: all tensors of the model's main graph, or its outputs only.
+
+def runner(
+    model: bytes, *, threads: int = 1, optimization: Optimization = "disabled", expose: bool | Sequence[str] = True
+) -> Runner:
+    """A function from inputs by name to tensors by name: all that the main graph has, its outputs only, or these.
 
     Exposing a tensor keeps onnxruntime from fusing it away, so results belong to the level that was asked for.
     Raises IntsimError for a model that onnxruntime does not take.
     """
+    session = _session(
+        model if expose is False else exposed(model, None if expose is True else expose), threads, optimization
+    )
+    names = [output.name for output in session.get_outputs()]
+
+    def run(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        try:
+            return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+        except Exception as reason:
+            raise _error("could not run this model", reason) from None
+
+    return run
+
+
+def _session(model: bytes, threads: int, optimization: Optimization, written: str = "") -> Any:
+    """The session; `written`: where onnxruntime leaves the graph as it will run it."""
     import onnxruntime
 
     levels = {
@@ -37,27 +60,59 @@ def runner(model: bytes, *, threads: int = 1, optimization: Optimization = "disa
     options.log_severity_level = 4
     options.graph_optimization_level = levels[optimization]
     options.use_deterministic_compute = True
+    options.optimized_model_filepath = written
     try:
-        session = onnxruntime.InferenceSession(exposed(model) if expose else model, options, ["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
     except Exception as reason:  # onnxruntime's own exceptions have no common base but this
         raise _error("does not take this model", reason) from None
-    names = [output.name for output in session.get_outputs()]
-
-    def run(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        try:
-            return dict(zip(names, session.run(names, dict(feeds)), strict=True))
-        except Exception as reason:
-            raise _error("could not run this model", reason) from None
-
-    return run
 
 
-def network(quantized: QuantizedGraph, threads: int = 1) -> Runner:
-    """The quantized network as onnxruntime's integer operators: from its inputs' integers to those of every tensor.
+def network(
+    quantized: QuantizedGraph,
+    threads: int = 1,
+    *,
+    optimization: Optimization = "disabled",
+    form: Form = "qoperator",
+) -> Runner:
+    """The quantized network in onnxruntime: from its inputs' integers to those of every tensor.
 
-    Raises IntsimError where QOperator cannot hold the network, or onnxruntime has no kernel for it.
+    `form`: as integer operators, or as float operators between quantizations, which onnxruntime then fuses to integer
+    ones, or does not, by its `optimization`. Raises IntsimError where the form cannot hold the network, or onnxruntime
+    has no kernel for it.
     """
-    return runner(qoperator_model(quantized, io="integer").SerializeToString(), threads=threads)
+    if form == "qoperator" and optimization == "disabled":
+        return runner(qoperator_model(quantized, io="integer").SerializeToString(), threads=threads)
+    model, found = _optimized(quantized, optimization, form)
+    run = runner(model, threads=threads, expose=[place.name for place in found.values()])
+
+    def integers(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        given = {n: dequantized(q, quantized.affines[n]) for n, q in feeds.items()} if form == "qdq" else feeds
+        arrays = run(given)
+        shown = {n: ort_graph.read(arrays[place.name], place, quantized, n) for n, place in found.items()}
+        return {name: q for name, q in shown.items() if q is not None}
+
+    return integers
+
+
+def computed(
+    quantized: QuantizedGraph, *, optimization: Optimization = "disabled", form: Form = "qoperator"
+) -> dict[str, str]:
+    """By tensor, the operator that onnxruntime computes it with at this level: "QLinearConv", "Conv in float"."""
+    return {name: place.by for name, place in _optimized(quantized, optimization, form)[1].items()}
+
+
+def _optimized(
+    quantized: QuantizedGraph, optimization: Optimization, form: Form
+) -> tuple[bytes, dict[str, ort_graph.Place]]:
+    """The model as onnxruntime will run it at this level, and where it has the network's tensors."""
+    import onnx
+
+    proto = qdq_model(quantized) if form == "qdq" else qoperator_model(quantized, io="integer")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimized.onnx"
+        _session(proto.SerializeToString(), 1, optimization, str(path))
+        model = onnx.load(path)
+    return model.SerializeToString(), ort_graph.places(model.graph, quantized)
 
 
 def run(
@@ -67,15 +122,15 @@ def run(
     return runner(model, threads=threads, optimization=optimization)(feeds)
 
 
-def exposed(model: bytes) -> bytes:
-    """The model with every tensor that a node computes among its outputs."""
+def exposed(model: bytes, names: Sequence[str] | None = None) -> bytes:
+    """The model with these tensors among its outputs; None: every tensor that a node computes."""
     import onnx
 
     proto = onnx.ModelProto.FromString(model)
     known = {output.name for output in proto.graph.output}
     for node in proto.graph.node:
         for name in node.output:
-            if name and name not in known:
+            if name and name not in known and (names is None or name in names):
                 known.add(name)
                 proto.graph.output.append(onnx.ValueInfoProto(name=name))
     return proto.SerializeToString()
@@ -89,14 +144,17 @@ def _error(what: str, reason: Exception) -> IntsimError:
 # ---- which kernels run ---------------------------------------------------------------------------------------
 
 
-def describe(optimization: Optimization = "disabled") -> Reference:
-    """onnxruntime's version, the optimization level, and the instruction set of this CPU."""
+def describe(optimization: Optimization = "disabled", form: Form = "qoperator") -> Reference:
+    """onnxruntime's version, the optimization level, and the instruction set of this CPU.
+
+    `form` is told where it is not the one that is meant by the name alone.
+    """
     import onnxruntime
 
     return Reference(
         name="onnxruntime",
         version=onnxruntime.__version__,
-        optimization_level=optimization,
+        optimization_level=optimization + (", QDQ" if form == "qdq" else ""),
         instruction_set=instruction_set(),
     )
 

@@ -14,15 +14,25 @@ from intsim.errors import IntsimError, unknown
 from intsim.files import write_atomically
 from intsim.integers import Overflow
 from intsim.target import Level, Mac, Target
+from intsim.targets.choices import choices
+from intsim.targets.hls4ml import spelled
 from intsim.targets.multiplier import among, beside, filled, plain, tables, write_beside
+
+SPEECH = ("name", "description", "source", "fidelity", "verified_with")
+"""The fields that say what a machine is, and nothing of what it computes."""
 
 
 def find(name: str, catalogue: Mapping[str, Target]) -> Target:
-    """The machine called `name` in the catalogue or an installed package, MODULE:NAME, or a TOML file's path."""
+    """The machine called `name`.
+
+    Of the catalogue or an installed package, MODULE:NAME, a TOML file's path, or ap_fixed<W,I,Q,O>.
+    """
     if name in catalogue:
         return catalogue[name]
     if name.endswith(".toml"):
-        return read_toml(Path(name))
+        return read_toml(Path(name), catalogue)
+    if name.startswith(("ap_", "ac_")) and "<" in name:
+        return spelled(name)
     if ":" in name:
         return _imported(name)
     plugins = {point.name: point for point in entry_points(group="intsim.targets")}
@@ -66,22 +76,36 @@ def write_toml(target: Target, path: str | Path) -> tuple[Path, ...]:
     return written
 
 
-def read_toml(path: Path) -> Target:
-    """The machine of a TOML file. IntsimError names the field that is wrong, by its path."""
+def read_toml(path: Path, catalogue: Mapping[str, Target]) -> Target:
+    """The machine of a TOML file. IntsimError names the field that is wrong, by its path.
+
+    It is as sure as the catalogue's of that name where it computes as that one does; otherwise it is "assumed".
+    """
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as reason:
         raise IntsimError(f"cannot be read: {reason.strerror}", where=str(path)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
         raise IntsimError(f"is not TOML: {reason}", where=str(path)) from None
-    return _converted(filled(fields, beside(path.parent)), str(path))
+    read = _converted(filled(fields, beside(path.parent)), str(path))
+    own = catalogue.get(read.name)
+    if own is not None and arithmetic(own) == arithmetic(read):
+        return replace(read, fidelity=own.fidelity, verified_with=own.verified_with)
+    return replace(read, fidelity="assumed", verified_with="")
+
+
+def arithmetic(target: Target) -> Target:
+    """The machine without its name, its description and how sure it is: two that are equal compute the same."""
+    return replace(target, **dict.fromkeys(SPEECH, ""))
 
 
 def _converted(fields: Any, where: str) -> Target:
     try:
         return msgspec.convert(fields, Target, dec_hook=lambda type_, value: value)
     except msgspec.ValidationError as reason:
-        raise IntsimError(str(reason), where=where, mend="intsim targets export NAME shows a complete one") from None
+        known = choices(str(reason))
+        mend = f"choose {', '.join(known)}" if known else "intsim targets export NAME shows a complete one"
+        raise IntsimError(str(reason), where=where, mend=mend) from None
 
 
 def _without_none(value: Any) -> Any:

@@ -19,8 +19,8 @@ IDEAL = Target(
     name="ideal",
     description="exact accumulators of any width, a Q31 scale, one rounding half to even; up to 16-bit operands",
     scheme=Scheme(
-        activations=(IntType(16, signed=False), IntType(16)),
-        weights=(IntType(16), IntType(16, signed=False)),
+        activations=(IntType(8, signed=False), IntType(8), IntType(16, signed=False), IntType(16)),
+        weights=(IntType(8), IntType(8, signed=False), IntType(16), IntType(16, signed=False)),
         weight_zero_points=True,
         bias=IntType(48),
     ),

@@ -39,16 +39,17 @@ def run_of(p, tensor, arena, row):
 
 
 def clamped(p, arena, begin, end):
-    """y = min(max(x + added, low), high), in the type of y, which holds x + added; added, low, high."""
-    n = word(p, LENGTH)
-    added, low, high = TO(word(p, FIRST)), TO(word(p, FIRST + 1)), TO(word(p, FIRST + 2))
+    """y = min(max(x, low), high) + added, clamped in the type of x; added, low, high."""
+    n, added = word(p, LENGTH), word(p, FIRST)
+    low, high = FROM(word(p, FIRST + 1)), FROM(word(p, FIRST + 2))
     for row in range(begin, end):
         x = carray(pointer(run_of(p, X, arena, row)), (n,), FROM)
         y = carray(pointer(run_of(p, Y, arena, row)), (n,), TO)
         for i in range(n):
-            v = TO(x[i] + added)
+            v = x[i]
             v = v if v > low else low
-            y[i] = v if v < high else high
+            v = v if v < high else high
+            y[i] = TO(v + added)
 
 
 def filled(p, arena, begin, end):
@@ -82,6 +83,36 @@ def looked_up(p, arena, begin, end):
             y[i] = table[np.uintp(x[i] - low)]  # no index from the end
 
 
+def looked_up_each(p, arena, begin, end):
+    """y = table[c * entries + x - low] in channel c, runs being whole pixels or parts of one.
+
+    Numbers: table of the type of y, its size, low, entries, channels.
+    """
+    n, runs, low, entries = word(p, LENGTH), word(p, RUNS), word(p, FIRST + 2), word(p, FIRST + 3)
+    table = carray(pointer(word(p, FIRST)), (word(p, FIRST + 1),), TO)
+    for row in range(begin, end):
+        begins = (row % runs) * n % word(p, FIRST + 4)
+        x = carray(pointer(run_of(p, X, arena, row)), (n,), FROM)
+        y = carray(pointer(run_of(p, Y, arena, row)), (n,), TO)
+        for i in range(n):
+            y[i] = table[np.uintp((begins + i) * entries + x[i] - low)]  # no index from the end
+
+
+def multiplied(p, arena, begin, end):
+    """scratch[row][i] = (a - za) * (b - zb), in TO; b is told in X's manner.
+
+    Numbers: b's three, za, zb, and the offset of scratch.
+    """
+    n, za, zb = word(p, LENGTH), TO(word(p, FIRST + 3)), TO(word(p, FIRST + 4))
+    out = carray(pointer(arena + word(p, FIRST + 5)), (end - begin, n), TO)
+    for row in range(begin, end):
+        a = carray(pointer(run_of(p, X, arena, row)), (n,), FROM)
+        b = carray(pointer(run_of(p, FIRST, arena, row)), (n,), OTHER)
+        y = out[row - begin]
+        for i in range(n):
+            y[i] = TO((TO(a[i]) - za) * (TO(b[i]) - zb))
+
+
 def added(p, arena, begin, end):
     """scratch[row][i] = tables[0][a - lows[0]] + tables[1][b - lows[1]], in TO; b is told in X's manner.
 
@@ -111,16 +142,28 @@ def fused(typingctx: Any, x: Any, m: Any, addend: Any) -> Any:
 
 
 @kernel
-def apart(x, m, addend):
-    """f32(f32(x * m) + addend)."""
-    return x * m + addend
+def by_fma(a, ra, b, rb, fixed):
+    """a * ra + (b * rb + fixed), two fused operations of this CPU."""
+    return fused(a, ra, fused(b, rb, fixed))
 
 
-MULTIPLY_ADD: Any = apart
+@kernel
+def by_float64(a, ra, b, rb, fixed):
+    """As `by_fma`, on a CPU that has none."""
+    return elementwise.multiply_add(a, ra, elementwise.multiply_add(b, rb, fixed))
+
+
+@kernel
+def apart(a, ra, b, rb, fixed):
+    """(a * ra + fixed) + b * rb, four operations."""
+    return (a * ra + fixed) + b * rb
+
+
+TOTAL: Any = apart
 
 
 def float_sum(p, arena, begin, end):
-    """y = clamp(half_even(a * ra + (b * rb + fixed))) + shift in float32, see `elementwise.float32_add`.
+    """y = clamp(half_even(total of a * ra, b * rb, fixed)) + shift in float32, see `elementwise.float32_add`.
 
     Numbers: b's three, the address of ra, rb, fixed; low, high, shift, and the shifts of a and b.
     """
@@ -133,19 +176,18 @@ def float_sum(p, arena, begin, end):
         b = carray(pointer(run_of(p, FIRST, arena, row)), (n,), OTHER)
         y = carray(pointer(run_of(p, Y, arena, row)), (n,), TO)
         for i in range(n):
-            inner = MULTIPLY_ADD(np.float32(np.int32(b[i] - zb)), rb, fixed)
-            v = np.rint(MULTIPLY_ADD(np.float32(np.int32(a[i] - za)), ra, inner))
+            v = np.rint(TOTAL(np.float32(np.int32(a[i] - za)), ra, np.float32(np.int32(b[i] - zb)), rb, fixed))
             v = v if v > low else low
             v = v if v < high else high
             y[i] = TO(np.int32(np.int32(v) + shift))
 
 
-MADE = {f.__name__: f for f in (clamped, filled, gathered, looked_up)}
+MADE = {f.__name__: f for f in (clamped, filled, gathered, looked_up, looked_up_each)}
 
 
 @cache
 def element(name: str, source: str, goal: str) -> Any:
-    """The routine `clamped`, `filled`, `gathered` or `looked_up` from integers of one type to another's, by name."""
+    """A routine of `MADE` from integers of one type to another's, by name."""
     return routine(MADE[name], f"{source}-{goal}", FROM=getattr(np, source), TO=getattr(np, goal))
 
 
@@ -157,9 +199,16 @@ def adding(source: str, other: str, sums: str) -> Any:
 
 
 @cache
+def multiplying(source: str, other: str, products: str) -> Any:
+    """The routine `multiplied` for operands and products of these types, by name."""
+    kinds = {"FROM": getattr(np, source), "OTHER": getattr(np, other), "TO": getattr(np, products)}
+    return routine(multiplied, f"{source}-{other}-{products}", **kinds)
+
+
+@cache
 def float_adding(source: str, other: str, goal: str, rounds_once: bool) -> Any:
     """The routine `float_sum` for operands and results of these types, by name."""
-    once = fused if ARM or has("fma") else elementwise.multiply_add
+    once = by_fma if ARM or has("fma") else by_float64
     kinds = {"FROM": getattr(np, source), "OTHER": getattr(np, other), "TO": getattr(np, goal)}
     how = once if rounds_once else apart
-    return routine(float_sum, f"{source}-{other}-{goal}-{rounds_once}", MULTIPLY_ADD=how, **kinds)
+    return routine(float_sum, f"{source}-{other}-{goal}-{rounds_once}", TOTAL=how, **kinds)

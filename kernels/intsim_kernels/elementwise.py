@@ -29,22 +29,28 @@ def multiply_add(x, m, addend):
 
 @kernel
 def float32_add(a, b, ra, rb, fixed, fused, low, high, out):
-    """out = clamp(half_even(a * ra + (b * rb + fixed))) in float32, flat; `fused`: each multiply-add rounds once."""
+    """out = clamp(half_even(a * ra + (b * rb + fixed))) in float32, flat, each multiply-add rounded once if `fused`.
+
+    Else clamp(half_even((a * ra + fixed) + b * rb)), where products are rounded too.
+    """
     for i in range(len(out)):
         if fused:
             v = multiply_add(a[i], ra, multiply_add(b[i], rb, fixed))
         else:
-            v = np.float32(a[i]) * ra + (np.float32(b[i]) * rb + fixed)
+            v = (np.float32(a[i]) * ra + fixed) + np.float32(b[i]) * rb
         out[i] = min(max(float_rounded(v, codes.HALF_EVEN), low), high)
 
 
 @kernel
-def clipped_add(a, b, za, zb, ra, rb, zero, low, high, out):
-    """out = clamp(clamp(half_even((a - za) * ra)) + clamp(half_even((b - zb) * rb)) + zero), float32 products; flat."""
+def clipped_add(a, b, za, zb, ra, rb, sign, zero, low, high, out):
+    """out = clamp(clamp(half_even((a - za) * ra)) + sign * clamp(half_even((b - zb) * rb)) + zero); flat.
+
+    The products are float32.
+    """
     for i in range(len(out)):
         u = float_rounded(np.float32(a[i] - za) * ra, codes.HALF_EVEN)
         v = float_rounded(np.float32(b[i] - zb) * rb, codes.HALF_EVEN)
-        y = min(max(u, low), high) + min(max(v, low), high) + zero
+        y = min(max(u, low), high) + sign * min(max(v, low), high) + zero
         out[i] = min(max(y, low), high)
 
 
@@ -60,9 +66,10 @@ def divide(sums, count, zero, mode):
 
 @kernel
 def scale_places(sums, multiplier, how):
-    """sums[n, p, c] = rounded(sums * multiplier[p] / 2^right), in place; `how` as `steps` gives it, `[4, 1]`."""
+    """sums[n, p, c] = rounded(sums * multiplier[p] / 2^right[p]), in place; `how` `[5, places]` as `steps` gives it."""
     images, places, channels = sums.shape
     for n in range(images):
         for p in range(places):
+            right, t, below, odd, down = how[0, p], how[1, p], how[2, p], how[3, p], how[4, p]
             for c in range(channels):
-                sums[n, p, c] = shifted(sums[n, p, c] * multiplier[p], how[0, 0], how[1, 0], how[2, 0], how[3, 0])
+                sums[n, p, c] = shifted(sums[n, p, c] * multiplier[p], right, t, below, odd, down)

@@ -2,8 +2,8 @@
 
 Sums int32 `[rows][columns]`, columns a multiple of the lanes that are settled together. A rule's numbers are arrays of
 one number a column; the meaning is that of the loops in `requantize`, which are their definition, and of
-`rounding.steps` for right, t, below, odd. Bound: the multiplications, of which the CPU does one vector of half as many
-lanes at a time.
+`rounding.steps` for right, t, below, odd, down. Bound: the multiplications, of which the CPU does one vector of half
+as many lanes at a time.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,9 @@ FIRST = 7
 TYPES = {"uint8": I8, "int8": I8, "int16": I16, "int32": I32}
 F32 = ir.FloatType()
 
-# The type of a rule's numbers. The last shift of all but "high" and "float32" is by `right`, and rounds by `t`, `below`
-# and `odd` as `rounding.shifted`, or by what is added before: `half`, and `away` (-1 or 0) to negative numbers.
+# The type of a rule's numbers. The last shift of all but "high" and "float32" is by `right`, and rounds by `t`,
+# `below`, `odd` and `down` as `rounding.shifted`, or by what is added before: `half`, and `away` (-1 or 0) to negative
+# numbers.
 NUMBERS = {"doubled": I32, "shift": I32, "product": I64, "high": I64, "float32": F32}
 INT32 = ("right32",)
 """Arrays that are int32 whatever the rule."""
@@ -62,8 +63,11 @@ def _shifted(b: Any, n: Any, arrays: dict[str, Any]) -> Any:
     if "odd" in arrays:
         odd = b.sub(v.constant(kind, lanes, 0), b.and_(q, v.constant(kind, lanes, 1)))
         t = b.add(t, b.and_(arrays["odd"], odd))
-    more = b.icmp_signed(">", b.sub(n, b.shl(q, right)), t)
-    return b.sub(q, b.sext(more, n.type))
+    more = b.sext(b.icmp_signed(">", b.sub(n, b.shl(q, right)), t), n.type)  # -1 where one more
+    if "down" in arrays:
+        down = b.and_(arrays["down"], sign)
+        more = b.sub(b.xor(more, down), down)
+    return b.sub(q, more)
 
 
 def _doubled(b: Any, x: Any, arrays: dict[str, Any]) -> Any:

@@ -4,6 +4,7 @@ import numpy as np
 
 from intsim_kernels import codes
 from intsim_kernels.compiled import kernel
+from intsim_kernels.rounding import shifted
 
 
 @kernel
@@ -37,6 +38,25 @@ def held(x, bits, overflow, signed):
         spare = np.int64(64 - bits)
         return (x << spare) >> spare
     return x & high
+
+
+@kernel
+def moved(x, to):
+    """x shifted as a cast does: first by what its rounding does not see. `to`: see `cast`."""
+    return shifted(x >> to[3], to[4], to[5], to[6], to[7], to[8])
+
+
+@kernel
+def cast(x, to):
+    """x moved into a register, `to` int64 `[9]`: bits (0: none), signed, overflow, bits unseen, then as `steps`."""
+    return x if to[0] == 0 else held(moved(x, to), to[0], to[2], to[1])
+
+
+@kernel
+def cast_all(values, to, out):
+    """out[i] = cast(values[i]); int64 out."""
+    for i in range(len(values)):
+        out[i] = cast(np.int64(values[i]), to)
 
 
 @kernel

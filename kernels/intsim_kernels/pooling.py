@@ -113,23 +113,17 @@ ACC, COLUMNS, AT, NUMBERS = range(4)
 
 
 def divided(p, arena, begin, end):
-    """acc = rounded((acc + n[1]) / n[0]) - n[5]; n[2..4] are t, below, odd, as in `rounding.steps`.
+    """acc = rounded((acc + n[1]) / n[0]) - n[2]; n[3..6] are t, below, odd, down, as in `rounding.steps`.
 
     |acc + n[1]| below 2^31: its quotient in float64 lies on the right side of every integer.
     """
     columns, places = word(p, COLUMNS), word(p, AT)
     acc = carray(pointer(arena + word(p, ACC)), (end - begin, columns), np.int32)
-    numbers = carray(pointer(word(p, NUMBERS)), (places, 6), np.int64)
+    numbers = carray(pointer(word(p, NUMBERS)), (places, 7), np.int64)
     for r in range(end - begin):
         n = numbers[(begin + r) % places]
-        d, more, t, below, odd, less = (
-            np.int32(n[0]),
-            np.int32(n[1]),
-            np.int32(n[2]),
-            np.int32(n[3]),
-            np.int32(n[4]),
-            np.int32(n[5]),
-        )
+        d, more, less, t = np.int32(n[0]), np.int32(n[1]), np.int32(n[2]), np.int32(n[3])
+        below, odd, down = np.int32(n[4]), np.int32(n[5]), np.int32(n[6])
         real = np.float64(d)
         sums = acc[r]
         for c in range(columns):
@@ -137,19 +131,22 @@ def divided(p, arena, begin, end):
             q = np.int32(np.floor(np.float64(s) / real))
             rest = np.int32(s - np.int32(q * d))
             end_ = np.int32(t + (below if s < 0 else np.int32(0)) + (odd if q & 1 else np.int32(0)))
-            sums[c] = np.int32(q + np.int32(rest > end_) - less)
+            step = np.int32(1) | (down if s < 0 else np.int32(0))
+            sums[c] = np.int32(q + (step if rest > end_ else np.int32(0)) - less)
 
 
 def scaled(p, arena, begin, end):
-    """acc = rounded(acc * n / 2^right), n one number a place; after `NUMBERS` right, t, below, odd."""
+    """acc = rounded((acc + n[1]) * n[0] / 2^n[3]) - n[2]; n[4..7] are t, below, odd, down, as in `rounding.steps`."""
     columns, places = word(p, COLUMNS), word(p, AT)
-    right, t, below, odd = word(p, NUMBERS + 1), word(p, NUMBERS + 2), word(p, NUMBERS + 3), word(p, NUMBERS + 4)
     acc = carray(pointer(arena + word(p, ACC)), (end - begin, columns), np.int32)
+    numbers = carray(pointer(word(p, NUMBERS)), (places, 8), np.int64)
     for r in range(end - begin):
-        n = word(word(p, NUMBERS), (begin + r) % places)
+        n = numbers[(begin + r) % places]
+        m, more, less, right, t, below, odd, down = n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7]
         sums = acc[r]
         for c in range(columns):
-            sums[c] = np.int32(shifted(np.int64(sums[c]) * n, right, t, below, odd))
+            s = np.int64(sums[c]) + more
+            sums[c] = np.int32(shifted(s * m, right, t, below, odd, down) - less)
 
 
 divided_routine = routine(divided)

@@ -11,37 +11,44 @@ from intsim_kernels.compiled import kernel
 
 
 def steps(right: np.ndarray, mode: int) -> np.ndarray:
-    """`[4, c]`: right and the thresholds t, below, odd with which `shifted` rounds by `mode`; right[c] in 0..62.
+    """`[5, c]`: right and the numbers t, below, odd, down with which `shifted` rounds by `mode`; right[c] in 0..62.
 
     n / 2^right is q = floor, and one more where the remainder exceeds a threshold, which depends on the sign of n and
     on whether q is odd. With m = 2^right - 1 and h = 2^(right - 1): FLOOR m; CEIL 0; TO_ZERO m, or 0 if n < 0; AWAY 0,
     or m if n < 0; HALF_UP h - 1; HALF_DOWN h; HALF_AWAY h - 1, or h if n < 0; HALF_TO_ZERO h, or h - 1 if n < 0;
-    HALF_EVEN h, or h - 1 if q is odd; TO_ODD 0, or m if q is odd. Without a shift there is no remainder: all are 0.
+    HALF_EVEN h, or h - 1 if q is odd; TO_ODD 0, or m if q is odd; CARRY_SHIFT as HALF_EVEN, but one less if n < 0: its
+    `down` is -1, all others' is 0. Without a shift there is no remainder: all are 0.
     """
     right = np.asarray(right, np.int64)
-    m = (np.int64(1) << right) - 1
-    some, none = (right > 0).astype(np.int64), np.zeros_like(right)
-    h = (m + 1) // 2
+    return np.stack([right, *thresholds((np.int64(1) << right), mode)])
+
+
+def thresholds(d: np.ndarray, mode: int) -> list[np.ndarray]:
+    """t, below, odd, down for quotients n / d; d[c] >= 1: see `steps`."""
+    m, up, half = d - 1, (d - 1) // 2, d // 2
+    none = np.zeros_like(d)
     t, below, odd = {
         codes.FLOOR: (m, none, none),
         codes.CEIL: (none, none, none),
         codes.TO_ZERO: (m, -m, none),
         codes.AWAY: (none, m, none),
-        codes.HALF_UP: (h - some, none, none),
-        codes.HALF_DOWN: (h, none, none),
-        codes.HALF_AWAY: (h - some, some, none),
-        codes.HALF_TO_ZERO: (h, -some, none),
-        codes.HALF_EVEN: (h, none, -some),
+        codes.HALF_UP: (up, none, none),
+        codes.HALF_DOWN: (half, none, none),
+        codes.HALF_AWAY: (up, half - up, none),
+        codes.HALF_TO_ZERO: (half, up - half, none),
+        codes.HALF_EVEN: (half, none, up - half),
         codes.TO_ODD: (none, none, m),
+        codes.CARRY_SHIFT: (half, none, up - half),
     }[mode]
-    return np.stack([right, t, below, odd])
+    return [t, below, odd, none - (mode == codes.CARRY_SHIFT)]
 
 
 @kernel
-def shifted(n, right, t, below, odd):
-    """q + [n - q * 2^right > t + [n < 0] below + [q odd] odd], q = floor(n / 2^right): see `steps`."""
+def shifted(n, right, t, below, odd, down):
+    """q + [n - q * 2^right > t + [n < 0] below + [q odd] odd], q = floor(n / 2^right), or q - [...]: see `steps`."""
     q = n >> right
-    return q + (n - (q << right) > t + (below if n < 0 else 0) + (odd if q & 1 else 0))
+    more = n - (q << right) > t + (below if n < 0 else 0) + (odd if q & 1 else 0)
+    return q + (1 | (down if n < 0 else 0) if more else 0)
 
 
 # ---- from floor and remainder ----------------------------------------------------------------------------------
@@ -49,7 +56,7 @@ def shifted(n, right, t, below, odd):
 
 @kernel
 def stepped(q, part, mode):
-    """q or q + 1: the number q + r rounded, where part tells 0 <= r < 1: 0 r = 0, 1 r < 1/2, 2 r = 1/2, 3 r > 1/2."""
+    """q, q + 1 or q - 1: the number q + r rounded, 0 <= r < 1; part tells: 0 r = 0, 1 r < 1/2, 2 r = 1/2, 3 r > 1/2."""
     if part == 0 or mode == codes.FLOOR:
         return q
     if mode == codes.CEIL:
@@ -60,6 +67,9 @@ def stepped(q, part, mode):
         return q + (q >= 0)
     if mode == codes.TO_ODD:
         return q | 1
+    if mode == codes.CARRY_SHIFT:
+        up = part == 3 or (part == 2 and q & 1 == 1)
+        return q - up if q < 0 else q + up
     if part != 2:
         return q + (part == 3)
     if mode == codes.HALF_UP:

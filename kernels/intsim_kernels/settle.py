@@ -40,7 +40,7 @@ def doubled(p, arena, begin, end):
     n, c = end - begin, word(p, COLUMNS)
     acc = carray(pointer(arena + word(p, ACC)), (n, c), SUM)
     out = carray(pointer(arena + word(p, OUT) + begin * word(p, ADVANCE)), (n, c), INTEGER)
-    last = carray(pointer(word(p, FIRST + 2)), (4, c), np.int32)
+    last = carray(pointer(word(p, FIRST + 2)), (5, c), np.int32)
     low, high = np.int32(word(p, FIRST + 4)), np.int32(word(p, FIRST + 5))
     requantize.doubled(acc, out, ints(p, 0, c), ints(p, 1, c), last, ints(p, 3, c), low, high)
 
@@ -50,21 +50,22 @@ def fixed_point(p, arena, begin, end):
     n, c = end - begin, word(p, COLUMNS)
     acc = carray(pointer(arena + word(p, ACC)), (n, c), SUM)
     out = carray(pointer(arena + word(p, OUT) + begin * word(p, ADVANCE)), (n, c), INTEGER)
-    last = carray(pointer(word(p, FIRST + 5)), (4, c), np.int64)
+    last = carray(pointer(word(p, FIRST + 6)), (5, c), np.int64)
     requantize.fixed_point(
         acc,
         out,
         longs(p, 0, c),
         longs(p, 1, c),
         word(p, FIRST + 2),
-        longs(p, 3, 4),
-        longs(p, 4, c),
+        word(p, FIRST + 3),
+        longs(p, 4, 5),
+        longs(p, 5, c),
         last,
-        longs(p, 6, 7),
-        longs(p, 7, c),
-        word(p, FIRST + 8),
+        longs(p, 7, 9),
+        longs(p, 8, c),
         word(p, FIRST + 9),
         word(p, FIRST + 10),
+        word(p, FIRST + 11),
     )
 
 
@@ -79,16 +80,18 @@ def fixed_point_wide(p, arena, begin, end):
         longs(p, 0, c),
         longs(p, 1, c),
         word(p, FIRST + 2),
-        longs(p, 3, c),
-        word(p, FIRST + 4),
-        longs(p, 5, c),
+        word(p, FIRST + 3),
+        longs(p, 4, c),
+        word(p, FIRST + 5),
         longs(p, 6, c),
-        word(p, FIRST + 7),
-        longs(p, 8, 7),
-        longs(p, 9, c),
-        word(p, FIRST + 10),
-        word(p, FIRST + 11),
+        longs(p, 7, c),
+        word(p, FIRST + 8),
+        word(p, FIRST + 9),
+        longs(p, 10, 9),
+        longs(p, 11, c),
         word(p, FIRST + 12),
+        word(p, FIRST + 13),
+        word(p, FIRST + 14),
     )
 
 

@@ -7,8 +7,7 @@ import numpy as np
 
 from intsim_kernels import codes
 from intsim_kernels.compiled import kernel
-from intsim_kernels.overflow import held
-from intsim_kernels.rounding import shifted
+from intsim_kernels.overflow import held, moved
 
 
 @kernel
@@ -38,6 +37,19 @@ def add(register, item, bits, overflow, counting, hit):
 
 
 @kernel
+def store(values, to, hit):
+    """values = what the register `to` holds of them, see `overflow.cast`, in place; how many it changed."""
+    events = 0
+    for o in range(len(values)):
+        exact = moved(values[o], to)
+        values[o] = held(exact, to[0], to[2], to[1])
+        if values[o] != exact:
+            events += 1
+            hit[o] = 1
+    return events
+
+
+@kernel
 def push(item, level, levels, registers, fill, done, counting, hit):
     """Adds the items to a level's registers, and a group that is complete to the next level's; destroys `item`."""
     events = 0
@@ -59,16 +71,33 @@ def push(item, level, levels, registers, fill, done, counting, hit):
 
 @kernel
 def tree(
-    x, size, base, taps, stride, lane, weights, table, cast, levels, owed, zeros, init, bias, counting, out, counts
+    x,
+    size,
+    base,
+    taps,
+    stride,
+    lane,
+    weights,
+    table,
+    cast,
+    levels,
+    back,
+    owed,
+    zeros,
+    init,
+    bias,
+    counting,
+    out,
+    counts,
 ):
     """out[r, g * m + o]: the whole accumulator, through every register that the machine has; int64.
 
     `table` int32 `[256, 256]`: the product of x and w is table[x & 255, w & 255]; `[0, 0]`: it is x * w.
-    `cast` int64 `[7]`: the products' register: bits (0: none), signed, overflow, right, t, below, odd. `levels`
-    int64 `[l, 4]`, inner to outer: size (0: all), bits (0: exact), overflow, first_only. What is owed, owed[o] -
-    zeros[o] * sum of x, is what the outermost level starts from (`init`), or is added at the end in the register `bias`
-    (bits, overflow). `counts` int64 `[3]` grows, if counting, by: outputs with events, events, outputs whose exact sum
-    the outermost register cannot hold. Every sum stays within 2^62.
+    `cast`: the products' register, `back`: the one that the sum is written back to, as `overflow.cast` takes them.
+    `levels` int64 `[l, 4]`, inner to outer: size (0: all), bits (0: exact), overflow, first_only. What is owed, owed[o]
+    - zeros[o] * sum of x, is what the outermost level starts from (`init`), or is added at the end in the register
+    `bias` (bits, overflow). `counts` int64 `[3]` grows, if counting, by: outputs with events, events, outputs whose
+    exact sum the outermost register cannot hold. Every sum stays within 2^62.
     """
     rows, places = len(out), len(base)
     groups, depth, outputs = weights.shape
@@ -95,7 +124,7 @@ def tree(
                 if zeros[g * outputs + o] != 0:
                     for k in range(depth):
                         due[o] -= zeros[g * outputs + o] * x[i + taps[k] + o * lane]
-                exact[o] = due[o]
+                exact[o] = due[o] if init else due[o] << (back[3] + back[4])
             if init:
                 for o in range(outputs):
                     item[o] = due[o]
@@ -112,18 +141,15 @@ def tree(
                     for o in range(outputs):
                         exact[o] += item[o]
                 if cast[0] > 0:
-                    for o in range(outputs):
-                        p = shifted(item[o], cast[3], cast[4], cast[5], cast[6])
-                        item[o] = held(p, cast[0], cast[2], cast[1])
-                        if item[o] != p:
-                            events += 1
-                            hit[o] = 1
+                    events += store(item, cast, hit)
                 events += push(item, 0, levels, registers, fill, done, counting, hit)
             for level in range(last):
                 if fill[level] > 0:
                     for o in range(outputs):
                         item[o] = registers[level, o]
                     events += push(item, level + 1, levels, registers, fill, done, counting, hit)
+            if back[0] > 0:
+                events += store(registers[last], back, hit)
             if not init:
                 events += add(registers[last], due, bias[0], bias[1], counting, hit)
             for o in range(outputs):

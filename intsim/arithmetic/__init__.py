@@ -1,0 +1,46 @@
+"""The arithmetic in unbounded Python integers: what every kernel must equal.
+
+Written to be read, not to be fast. Numbers in parentheses are the equations of docs/arithmetic.md. Floats appear only
+where the emulated machine itself multiplies by a float scale; such a product is done in numpy's IEEE float32 or
+float64, one operation at a time, and rounded to an integer exactly, from its ratio of integers.
+"""
+
+from intsim.arithmetic.add import add_numbers, add_rule, added, multiply_add, three_rules
+from intsim.arithmetic.average import encoded_mean, factors
+from intsim.arithmetic.functions import slopes_by_channel, table
+from intsim.arithmetic.requantize import encoded, fixed_point, multiplier_bits, power_of_two, requantized
+from intsim.arithmetic.resize import between, nearest
+from intsim.arithmetic.rounding import bounded, cast, held, moved, rounded, rounded_float, shifted
+from intsim.arithmetic.softmax import INVERSE, softmax_numbers, softmax_row
+from intsim.arithmetic.sums import accumulated, product
+
+__all__ = [
+    "INVERSE",
+    "accumulated",
+    "add_numbers",
+    "add_rule",
+    "added",
+    "between",
+    "bounded",
+    "cast",
+    "encoded",
+    "encoded_mean",
+    "factors",
+    "fixed_point",
+    "held",
+    "moved",
+    "multiplier_bits",
+    "multiply_add",
+    "nearest",
+    "power_of_two",
+    "product",
+    "requantized",
+    "rounded",
+    "rounded_float",
+    "shifted",
+    "slopes_by_channel",
+    "softmax_numbers",
+    "softmax_row",
+    "table",
+    "three_rules",
+]

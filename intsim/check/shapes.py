@@ -1,0 +1,93 @@
+"""Whether a step's shapes go together: windows, weights, places that are looked up."""
+
+from math import prod
+
+import numpy as np
+
+from intsim.check.require import MOST, require
+from intsim.graph import Shape
+from intsim.integers import Rounding
+from intsim.program import (
+    Add,
+    AveragePool,
+    Compute,
+    Convert,
+    Dot,
+    Extreme,
+    Interpolate,
+    MaxPool,
+    Multiply,
+    Pad,
+    Rearrange,
+    Take,
+)
+from intsim.target import Factors
+
+
+def check_shapes(compute: Compute, shapes: list[Shape], where: str) -> None:
+    """The shapes of a step's inputs, window and constants go together."""
+    if isinstance(compute, Dot | MaxPool | AveragePool):
+        window = compute.window
+        lengths = {len(v) for v in (window.kernel, window.strides, window.dilations, window.begin, window.end)}
+        require(lengths == {len(shapes[0]) - 1}, "slides over another number of axes than it has", where)
+        positive = (*window.kernel, *window.strides, *window.dilations)
+        require(all(v > 0 for v in positive), "has a window of no size", where)
+        require(min((0, *window.begin, *window.end)) == 0, "has negative padding", where)
+        if isinstance(compute, AveragePool) and isinstance(compute.rule, Factors):
+            require(len(window.kernel) <= 2, "has factors for windows of up to two axes only", where)
+        if not isinstance(compute, Dot):
+            reach = [d * (k - 1) for d, k in zip(window.dilations, window.kernel, strict=True)]
+            pads = (*zip(window.begin, reach, strict=True), *zip(window.end, reach, strict=True))
+            require(all(pad <= most for pad, most in pads), "has a window that sees only padding", where)
+    if isinstance(compute, Dot):
+        weight, channels = compute.weight, shapes[0][-1]
+        require(compute.group > 0 and weight.dtype.kind in "iu", "has no integer weights", where)
+        expected = (len(weight), *compute.window.kernel, channels // compute.group)
+        require(weight.shape == expected, f"has weights {weight.shape}, not {expected}", where)
+        require(channels % compute.group == len(weight) % compute.group == 0, "has uneven groups", where)
+        require(compute.bias.shape == (len(weight),), f"has a bias {compute.bias.shape}", where)
+        require(compute.weight_zero_point.shape in ((1,), (len(weight),)), "has odd zero points", where)
+    if isinstance(compute, Rearrange):
+        rank = len(compute.shape)
+        require(sorted(compute.before) == list(range(len(shapes[0]))), "is no permutation", where)
+        require(sorted(compute.after) == list(range(rank)), "is no permutation", where)
+        require(prod(compute.shape) == prod(shapes[0]), "loses or makes integers", where)
+    if isinstance(compute, Pad):
+        lengths = {len(compute.begin), len(compute.end), len(compute.between or shapes[0])}
+        require(lengths == {len(shapes[0])}, "pads another number of axes than it has", where)
+        require(min(*compute.begin, *compute.end, *compute.between, 0) == 0, "has negative padding", where)
+    if isinstance(compute, Take):
+        require(len(compute.indices) == len(shapes[0]), "takes from another number of axes than it has", where)
+        for size, index in zip(shapes[0], compute.indices, strict=True):
+            if index is not None:
+                _check_indices(index, index.shape, size, where)
+    if isinstance(compute, Interpolate):
+        _check_interpolate(compute, shapes[0], where)
+    if isinstance(compute, Convert):
+        require(len(compute.rescales) == len(shapes) == len(compute.input_zero_points), "misses an input", where)
+        rests = {shape[: compute.axis] + shape[compute.axis + 1 :] for shape in shapes}
+        require(len(rests) == 1 and 0 <= compute.axis < len(shapes[0]), "joins unequal shapes", where)
+    else:
+        pair = isinstance(compute, Add | Multiply | Extreme)
+        constant = compute.constant if isinstance(compute, Add | Multiply | Extreme) else None
+        require(len(shapes) == 1 + (pair and constant is None), "has another number of inputs than it needs", where)
+        if constant is not None:
+            require(constant.dtype.kind in "iu" and constant.size > 0, "has no integers as its constant", where)
+            require(max(-int(constant.min()), int(constant.max())) <= MOST, "has a constant beyond 32 bits", where)
+
+
+def _check_interpolate(compute: Interpolate, shape: Shape, where: str) -> None:
+    axes = {len(compute.lower), len(compute.upper), len(compute.fraction)}
+    require(axes == {len(shape) - 1}, "interpolates along another number of axes than it has", where)
+    require(1 <= compute.bits <= 15, f"has fractions of {compute.bits} bits", where)
+    require(compute.rounding is not Rounding.CARRY_SHIFT, "rounds to what lies not between its neighbours", where)
+    for size, *each in zip(shape, compute.lower, compute.upper, compute.fraction, strict=False):
+        for index, most in zip(each, (size, size, (1 << compute.bits) + 1), strict=True):
+            _check_indices(index, each[0].shape, most, where)
+
+
+def _check_indices(index: np.ndarray, shape: Shape, below: int, where: str) -> None:
+    """int64 indices of that shape, along one axis, 0 ... below - 1."""
+    require(index.dtype == np.int64 and index.ndim == 1 and index.size > 0, "has indices that are none", where)
+    require(index.shape == shape, "has another number of indices than it needs", where)
+    require(int(index.min()) >= 0 and int(index.max()) < below, "looks outside its input", where)

@@ -1,0 +1,1 @@
+"""The conformance suite: every machine that has a ground truth, held to its integers; `python -m conformance`."""

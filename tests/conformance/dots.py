@@ -1,0 +1,392 @@
+"""Cases of sums of products: convolutions of every kind, fully connected, transposed; each under every family."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+
+from conformance.building import Case, Kind, around, case, ends, integers, near_ties
+from intsim.integers import Affine, affine, int_type
+
+
+class Shape(Struct, frozen=True, kw_only=True):
+    """A sum's geometry: `kernel` () is fully connected."""
+
+    channels: int
+    outputs: int
+    size: tuple[int, ...] = ()
+    kernel: tuple[int, ...] = ()
+    strides: tuple[int, ...] = (1, 1)
+    pads: tuple[int, ...] = (0, 0, 0, 0)
+    dilations: tuple[int, ...] = (1, 1)
+    group: int = 1
+    per_channel: bool = True
+    samples: int = 2
+
+    @property
+    def depth(self) -> int:
+        """Products in one output."""
+        return self.channels // self.group * math.prod(self.kernel)
+
+
+SAME = (1, 1, 1, 1)
+CONVS = {
+    "conv 1x1": Shape(channels=16, outputs=8, size=(4, 4), kernel=(1, 1)),
+    "conv 3x3": Shape(channels=5, outputs=8, size=(7, 7), kernel=(3, 3), pads=SAME),
+    "conv per tensor": Shape(channels=8, outputs=6, size=(5, 5), kernel=(3, 3), per_channel=False),
+    "conv grouped": Shape(channels=8, outputs=6, size=(6, 6), kernel=(3, 3), pads=SAME, group=2),
+    "conv of one channel to one": Shape(channels=1, outputs=1, size=(12, 12), kernel=(3, 3), pads=SAME),
+    "depthwise": Shape(channels=9, outputs=9, size=(6, 6), kernel=(3, 3), pads=SAME, group=9),
+}
+MORE_CONVS = {
+    "conv 1x1 of odd depth": Shape(channels=13, outputs=8, size=(4, 4), kernel=(1, 1)),
+    "conv 3x3 of odd depth": Shape(channels=3, outputs=5, size=(6, 6), kernel=(3, 3)),
+    "conv of one channel": Shape(channels=1, outputs=8, size=(7, 7), kernel=(3, 3)),
+    "conv strided": Shape(channels=4, outputs=6, size=(9, 8), kernel=(3, 3), strides=(2, 2), pads=(1, 0, 1, 1)),
+    "conv asymmetric": Shape(channels=6, outputs=4, size=(7, 6), kernel=(2, 3), strides=(2, 1), pads=(1, 0, 0, 2)),
+    "conv dilated": Shape(channels=5, outputs=4, size=(9, 8), kernel=(3, 2), dilations=(2, 3), pads=(2, 1, 2, 2)),
+    "conv of a line": Shape(channels=6, outputs=5, size=(20,), kernel=(4,), strides=(1,), pads=(2, 1), dilations=(1,)),
+    "conv in groups of one, two for one": Shape(channels=4, outputs=8, size=(6, 6), kernel=(3, 3), group=4),
+    "depthwise 5x5": Shape(
+        channels=8, outputs=8, size=(7, 7), kernel=(5, 5), strides=(2, 2), pads=(2, 2, 2, 2), group=8
+    ),
+}
+FULL = {
+    "fully connected": Shape(channels=40, outputs=12, samples=24),
+    "fully connected per tensor": Shape(channels=40, outputs=12, samples=24, per_channel=False),
+}
+MORE_FULL = {
+    "fully connected of odd depth": Shape(channels=63, outputs=33, samples=4),
+    "fully connected of one product": Shape(channels=1, outputs=9, samples=32),
+    "fully connected, deep": Shape(channels=700, outputs=4, samples=6),
+}
+
+
+def convolutions(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """Conv, dense and grouped."""
+    yield from _all(kind, rng, "Conv", lambda name: "depthwise" not in name, CONVS, MORE_CONVS)
+
+
+def depthwise(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """Conv of one channel a group."""
+    yield from _all(kind, rng, "Conv", lambda name: "depthwise" in name, CONVS, MORE_CONVS)
+
+
+def fully_connected(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """Gemm, per channel and per tensor."""
+    yield from _all(kind, rng, "Gemm", lambda name: True, FULL, MORE_FULL)
+
+
+def transposed(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """ConvTranspose: weights [c, o, *kernel]."""
+    for name, strides, pads, size in (
+        ("transposed conv", (2, 2), (0, 0, 1, 1), (4, 3)),
+        ("transposed conv, strides 1", (1, 1), (1, 1, 1, 1), (5, 5)),
+    ):
+        for family in ("general scales", "powers of two"):
+            shape = Shape(channels=4, outputs=5, size=size, kernel=(3, 3), strides=strides, pads=pads)
+            numbers = FAMILIES[family](kind, rng, shape)
+            out = tuple(
+                (n - 1) * s - pads[i] - pads[i + 2] + 3 for i, (n, s) in enumerate(zip(size, strides, strict=True))
+            )
+            weight = numbers.weight.reshape(5, 4, 3, 3).swapaxes(0, 1)
+            attributes = _window(shape) | {"group": 1, "output_padding": (0, 0)}
+            yield _case(kind, "transposed conv", f"{name}, {family}", "ConvTranspose", numbers, weight, out,
+                        attributes, axis=1)  # fmt: skip
+
+
+def _all(
+    kind: Kind, rng: np.random.RandomState, node: str, chosen: Callable[[str], bool], *tables: dict[str, Shape]
+) -> Iterator[Case]:
+    for number, table in enumerate(tables):
+        for name, shape in table.items():
+            if not chosen(name) or (shape.per_channel and not kind.per_channel and f"{name} per tensor" in table):
+                continue
+            for family in FAMILIES if number == 0 else ("general scales",):
+                if family in _NARROW_ONLY and kind.bias != "s32":
+                    continue
+                yield _one(kind, rng, node, name, shape, family)
+
+
+def _one(kind: Kind, rng: np.random.RandomState, node: str, name: str, shape: Shape, family: str) -> Case:
+    numbers = FAMILIES[family](kind, rng, shape)
+    op = "depthwise" if "depthwise" in name else "conv" if node == "Conv" else "fully connected"
+    weight = numbers.weight.reshape(shape.outputs, -1, *shape.kernel)
+    if node == "Gemm":
+        return _case(kind, op, f"{name}, {family}", node, numbers, weight.reshape(shape.outputs, -1), (), {})
+    positions = _positions(shape)
+    return _case(
+        kind, op, f"{name}, {family}", node, numbers, weight, positions, _window(shape) | {"group": shape.group}
+    )
+
+
+def _window(shape: Shape) -> dict[str, Any]:
+    return {
+        "kernel_shape": shape.kernel, "strides": shape.strides, "dilations": shape.dilations, "pads": shape.pads
+    }  # fmt: skip
+
+
+def _positions(shape: Shape) -> tuple[int, ...]:
+    rank = len(shape.kernel)
+    return tuple(
+        (n + shape.pads[i] + shape.pads[i + rank] - d * (k - 1) - 1) // s + 1
+        for i, (n, k, s, d) in enumerate(zip(shape.size, shape.kernel, shape.strides, shape.dilations, strict=True))
+    )
+
+
+def _case(
+    kind: Kind,
+    op: str,
+    name: str,
+    node: str,
+    numbers: "Numbers",
+    weight: np.ndarray,
+    positions: tuple[int, ...],
+    attributes: dict[str, Any],
+    axis: int = 0,
+) -> Case:
+    x, y = numbers.input, numbers.output
+    per_channel = len(numbers.scales) > 1
+    products = np.float32(x.scale[0]) * np.array(numbers.scales, np.float32)
+    zero = 0 if not kind.asymmetric else numbers.weight_zero
+    return case(
+        kind, op, name, node, [numbers.x], [x], y, (len(numbers.bias), *positions), attributes,
+        {
+            "w": (weight, affine(numbers.scales, zero, kind.weight, axis if per_channel else None)),
+            "b": (numbers.bias, affine(products, 0, kind.bias, 0 if per_channel else None)),
+        },
+    )  # fmt: skip
+
+
+# ---- families --------------------------------------------------------------------------------------------------
+
+
+class Numbers(Struct, frozen=True, kw_only=True, eq=False):
+    """Operands and scales; `weight[o, depth]`."""
+
+    x: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray
+    input: Affine
+    output: Affine
+    scales: Sequence[float]
+    weight_zero: int = 0
+
+
+def _weight_zero(kind: Kind, rng: np.random.RandomState) -> int:
+    return int(rng.randint(100, 150)) | 1 if kind.asymmetric else 0
+
+
+def _channels(kind: Kind, shape: Shape) -> int:
+    return shape.outputs if shape.per_channel and kind.per_channel else 1
+
+
+def _shape(shape: Shape) -> tuple[int, ...]:
+    return (shape.samples, shape.channels, *shape.size)
+
+
+def _biases(kind: Kind, values: Any) -> np.ndarray:
+    return np.asarray(values, int_type(kind.bias).dtype)
+
+
+def _odd(rng: np.random.RandomState) -> int:
+    return int(rng.randint(-30, 30)) * 2 + 1
+
+
+def general(kind: Kind, rng: np.random.RandomState, shape: Shape) -> Numbers:
+    """Any scales, odd zero points, operands over the whole range."""
+    n, wide = _channels(kind, shape), 1 << kind.type.bits - 8
+    sx = float(rng.uniform(0.01, 0.05)) / wide
+    scales = rng.uniform(0.004, 0.08, n)
+    sy = sx * 0.03 * 60 * math.sqrt(shape.depth)
+    x = kind.affine(sx, _odd(rng))
+    return Numbers(
+        x=integers(rng, kind.type, _shape(shape)),
+        weight=integers(rng, int_type(kind.weight), (shape.outputs, shape.depth)),
+        bias=_biases(kind, rng.randint(-4000 * wide, 4000 * wide, shape.outputs)),
+        input=x, output=kind.affine(sy, _odd(rng)), scales=scales, weight_zero=_weight_zero(kind, rng),
+    )  # fmt: skip
+
+
+def ties(kind: Kind, rng: np.random.RandomState, shape: Shape) -> Numbers:
+    """Powers of two and small shifts: many sums lie exactly between two outputs."""
+    zero = _weight_zero(kind, rng)
+    shift = max(2, round(math.log2(4.3 * math.sqrt(shape.depth))))
+    n = _channels(kind, shape)
+    return Numbers(
+        x=integers(rng, kind.type, _shape(shape)),
+        weight=around(rng, int_type(kind.weight), zero, 4, (shape.outputs, shape.depth)),
+        bias=_biases(kind, rng.randint(-200, 200, shape.outputs)),
+        input=kind.affine(2.0**-5, _odd(rng)),
+        output=kind.affine(2.0 ** (shift - 11), _odd(rng)),
+        scales=2.0 ** (rng.randint(-7, -4, n) if n > 1 else np.array([-6.0])),
+        weight_zero=zero,
+    )
+
+
+def huge(kind: Kind, rng: np.random.RandomState, shape: Shape) -> Numbers:
+    """Biases at odd multiples of half an output step (2^19), beyond what float32 holds exactly; sums around them."""
+    steps = rng.randint(33, 120, shape.outputs) * rng.choice([-1, 1], shape.outputs)
+    x, zero = kind.affine(2.0**-10, _odd(rng)), _weight_zero(kind, rng)
+    sparse = rng.random_sample((shape.outputs, shape.depth)) < 0.2
+    weight = around(rng, int_type(kind.weight), zero, 1, sparse.shape)
+    return Numbers(
+        x=around(rng, kind.type, x.zero, 1, _shape(shape)),
+        weight=np.where(sparse, weight, zero).astype(weight.dtype),
+        bias=_biases(kind, (2 * steps + 1) << 18),
+        input=x, output=kind.affine(1.0, _odd(rng) // 8 * 2 + 1), scales=np.full(_channels(kind, shape), 2.0**-9),
+        weight_zero=zero,
+    )  # fmt: skip
+
+
+def hair(kind: Kind, rng: np.random.RandomState, shape: Shape) -> Numbers:
+    """Biases whose product with the multiplier misses a tie by a hair, to either side; sums next to them."""
+    n, zero = _channels(kind, shape), _weight_zero(kind, rng)
+    x = kind.affine(float(rng.uniform(0.001, 0.002)), _odd(rng))
+    scales = np.float32(rng.uniform(0.0005, 0.001, n))
+    bits, reach = (32, 100) if kind.bias == "s32" else (36, 20000)
+    y = kind.affine(float(x.scale[0]) * float(scales.mean()) * float(1 << bits - 1) / (2 * reach), _odd(rng) // 8 * 2)
+    biases = []
+    for o in range(shape.outputs):
+        real = float(x.scale[0]) * float(scales[o % n]) / float(y.scale[0])
+        found = near_ties(real, bits, reach, 4 * shape.outputs)
+        biases.append(found[o % len(found)] * (1 if o % 3 else -1) + (o % 5 == 4))
+    sparse = rng.random_sample((shape.outputs, shape.depth)) < 0.1
+    weight = around(rng, int_type(kind.weight), zero, 1, sparse.shape)
+    often = rng.random_sample(_shape(shape)) < 0.8
+    return Numbers(
+        x=np.where(often, x.zero, around(rng, kind.type, x.zero, 1, often.shape)).astype(kind.type.dtype),
+        weight=np.where(sparse, weight, zero).astype(weight.dtype),
+        bias=_biases(kind, biases),
+        input=x, output=y, scales=scales, weight_zero=zero,
+    )  # fmt: skip
+
+
+def extremes(kind: Kind, rng: np.random.RandomState, shape: Shape) -> Numbers:
+    """Operands at the ends of their ranges, in the first sample all at one end: what is narrow overflows."""
+    wide = 1 << kind.type.bits - 8
+    type_, x, zero = int_type(kind.weight), ends(rng, kind.type, _shape(shape)), _weight_zero(kind, rng)
+    x[0] = kind.type.high
+    weight = ends(rng, type_, (shape.outputs, shape.depth))
+    weight[0], weight[-1] = type_.high, type_.low
+    weight[shape.outputs // 2] = np.where(np.arange(shape.depth) // 2 % 2, type_.low, type_.high)
+    affine_x = kind.affine(0.013 / wide, _odd(rng))
+    return Numbers(
+        x=x, weight=weight, bias=_biases(kind, rng.randint(-9000, 9000, shape.outputs)),
+        input=affine_x, output=kind.affine(affine_x.scale[0] * 0.02 * 16256 * math.sqrt(shape.depth) / 60, 3),
+        scales=rng.uniform(0.01, 0.03, _channels(kind, shape)), weight_zero=zero,
+    )  # fmt: skip
+
+
+def cancelling(kind: Kind, rng: np.random.RandomState, shape: Shape) -> Numbers:
+    """Operands at the ends of their ranges and biases that cancel what they add up to: one unit too few is seen."""
+    type_, zero = int_type(kind.weight), _weight_zero(kind, rng)
+    reach = shape.channels
+    rows = [
+        np.full(reach, kind.type.low),
+        np.full(reach, kind.type.high),
+        np.where(np.arange(reach) // 2 % 2, kind.type.low, kind.type.high),
+        rng.choice([kind.type.low, kind.type.high], reach),
+    ]
+    x = np.stack([rows[i % 4] for i in range(max(4, shape.samples))]).astype(kind.type.dtype)
+    x = np.broadcast_to(x.reshape(len(x), reach, *(1,) * len(shape.size)), (len(x), reach, *shape.size))
+    weight = ends(rng, type_, (shape.outputs, shape.depth))
+    for o, value in enumerate((type_.low, type_.high, type_.low)):
+        weight[o % shape.outputs] = value
+    a = kind.affine(1.0, _odd(rng))
+    real = weight.astype(np.int64).reshape(shape.outputs, shape.channels // shape.group, -1).sum(2) - zero * (
+        shape.depth // (shape.channels // shape.group)
+    )
+    bias = []
+    for o in range(shape.outputs):
+        first = o // (shape.outputs // shape.group) * (shape.channels // shape.group)
+        taken = x[o % 4].reshape(reach, -1)[first : first + real.shape[1], 0].astype(np.int64) - a.zero
+        bias.append(int(rng.randint(-90, 90)) - int(real[o] @ taken))
+    return Numbers(
+        x=np.ascontiguousarray(x), weight=weight, bias=_biases(kind, bias), input=a, output=kind.affine(1.0, _odd(rng)),
+        scales=[1.0] if _channels(kind, shape) == 1 else np.resize([1.0, 0.75], shape.outputs), weight_zero=zero,
+    )  # fmt: skip
+
+
+def tied_multipliers(kind: Kind, rng: np.random.RandomState, shape: Shape) -> Numbers:
+    """Scales of 32 bits, so that a 31-bit multiplier is a tie itself; biases a hair from a tie under either."""
+    n, zero = _channels(kind, shape), _weight_zero(kind, rng)
+    x = kind.affine((2**16 + 1) * 2.0**-26, _odd(rng))
+    scales = (2**15 + 1 + 4 * np.arange(1, n + 1)) * 2.0**-26
+    bits, reach = (32, 100) if kind.bias == "s32" else (36, 20000)
+    least = math.ceil(math.log2(x.scale[0] * float(scales.max()) * (1 << bits - 1) / (2 * reach)))
+    y = kind.affine(2.0**least, _odd(rng) // 8 * 2)
+    biases = []
+    for o in range(shape.outputs):
+        found = near_ties(x.scale[0] * float(scales[o % n]) / y.scale[0], bits, reach, 4 * shape.outputs)
+        biases.append(found[o // n % len(found) if n > 1 else o % len(found)] * (1 if o % 3 else -1))
+    return Numbers(
+        x=np.full(_shape(shape), x.zero, kind.type.dtype),
+        weight=around(rng, int_type(kind.weight), zero, 1, (shape.outputs, shape.depth)),
+        bias=_biases(kind, biases), input=x, output=y, scales=scales, weight_zero=zero,
+    )  # fmt: skip
+
+
+def wrapping(kind: Kind, rng: np.random.RandomState, shape: Shape) -> Numbers:
+    """Sums beyond 32 bits by their biases."""
+    sign = np.where(np.arange(shape.outputs) % 2, 1, -1)
+    reach = 4000 * int(math.sqrt(shape.depth))
+    bias = sign * ((1 << 31) - rng.randint(2, 3 * reach, shape.outputs))
+    x = kind.affine(0.02, 2 * (_odd(rng) // 4) + 1)
+    scale = 1e-6
+    return Numbers(
+        x=integers(rng, kind.type, _shape(shape)),
+        weight=integers(rng, int_type(kind.weight), (shape.outputs, shape.depth)),
+        bias=_biases(kind, bias), input=x, output=kind.affine(0.02 * scale * 2**31 / 70, 5),
+        scales=np.full(_channels(kind, shape), scale) * rng.uniform(0.8, 1.2, _channels(kind, shape)),
+        weight_zero=_weight_zero(kind, rng),
+    )  # fmt: skip
+
+
+def upward(kind: Kind, rng: np.random.RandomState, shape: Shape) -> Numbers:
+    """Scales of one and more: few, small products."""
+    n, zero = _channels(kind, shape), _weight_zero(kind, rng)
+    x = kind.affine(0.5, _odd(rng))
+    sparse = rng.random_sample((shape.outputs, shape.depth)) < min(1, 6 / shape.depth)
+    weight = np.where(sparse, around(rng, int_type(kind.weight), zero, 1, sparse.shape), zero)
+    return Numbers(
+        x=around(rng, kind.type, x.zero, 6, _shape(shape)),
+        weight=weight.astype(int_type(kind.weight).dtype),
+        bias=_biases(kind, rng.randint(-5, 6, shape.outputs)),
+        input=x, output=kind.affine(0.5, _odd(rng)),
+        scales=np.resize([1.0, 1.5, 2.0, 5.3, 0.9999, 8.0], n) if n > 1 else [2.7], weight_zero=zero,
+    )  # fmt: skip
+
+
+def shifted_out(kind: Kind, rng: np.random.RandomState, shape: Shape) -> Numbers:
+    """Scales above one, and biases that a left shift takes out of 32 bits: they come back small, or next to the end."""
+    n, zero = _channels(kind, shape), _weight_zero(kind, rng)
+    x = kind.affine(0.5, _odd(rng))
+    scales = np.resize([5.3, 2.5, 2.7, 11.9], n) if n > 1 else np.array([5.3])
+    biases = []
+    for o in range(shape.outputs):
+        left = math.frexp(float(scales[o % n]))[1]
+        rest = int(rng.randint(-9, 10)) if o % 4 < 2 else (1 << 31 - left) - int(rng.randint(99, 9999))
+        biases.append(int(rng.randint(1, 1 << left - 1) << 32 - left) * (-1 if o % 4 else 1) + rest)
+    return Numbers(
+        x=np.full(_shape(shape), x.zero, kind.type.dtype),
+        weight=around(rng, int_type(kind.weight), zero, 1, (shape.outputs, shape.depth)),
+        bias=_biases(kind, biases), input=x, output=kind.affine(0.5, _odd(rng)), scales=scales, weight_zero=zero,
+    )  # fmt: skip
+
+
+FAMILIES: dict[str, Callable[[Kind, np.random.RandomState, Shape], Numbers]] = {
+    "general scales": general,
+    "powers of two": ties,
+    "sums beyond 2^24 at ties": huge,
+    "a hair from a tie": hair,
+    "extremes": extremes,
+    "extremes that cancel": cancelling,
+    "multipliers that tie": tied_multipliers,
+    "sums that wrap": wrapping,
+    "scales above one": upward,
+    "shifted out of 32 bits": shifted_out,
+}
+_NARROW_ONLY = ("sums that wrap", "shifted out of 32 bits")

@@ -1,0 +1,275 @@
+"""Changes of a target that change no result, each with its proof: theorems that are applied, and single ones."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from intsim.integers import IntType, Overflow, Rounding
+from intsim.target import (
+    Bias,
+    Cast,
+    FixedPoint,
+    Float32Scale,
+    Float64Scale,
+    Level,
+    Mac,
+    PowerOfTwo,
+    RescaledSum,
+    Rules,
+    Target,
+    ThreeRescales,
+    rules,
+)
+
+_WIDER = "31|33|34|40|48|64"
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    ("tflm|litert_ref|litert_ruy_x86", "add.requantize.register", _WIDER): (
+        "operands of 8 bits less their zero points, << 20, are below 2^28, and both first multipliers at most 1/2, so "
+        "that their sum is below 2^28; TFLite refuses a last multiplier of one or more "
+        "(QuantizeMultiplierSmallerThanOneExp): nothing is shifted left, and no product leaves 29 bits"
+    ),
+    (
+        "tflm|litert_ref|litert_ruy_x86",
+        "add.requantize.sum",
+        "31|32",
+    ): "as add.requantize.register: the sum is below 2^29",
+    ("litert_xnnpack", "add|subtract", "AlignedAdd()"): (
+        "it takes powers of two only; for these both multipliers of 21 bits are exact, as XNNPACK takes ratios from "
+        "2^-10 on, and both rules add exactly and round half up once"
+    ),
+    ("litert_xnnpack", "add.middle|subtract.middle", "Cast(bits=16, overflow=saturate)"): (
+        "what saturates at 16 bits lies outside 8 bits with any zero point, and is clamped the same"
+    ),
+    ("litert_xnnpack", "convert.sum", "31|32|34|40|48|64"): (
+        "XNNPACK takes ratios up to 2^7: the result with its zero point is below 2^17"
+    ),
+    ("litert_xnnpack", "add.middle", "Cast(bits=32)|Cast(bits=32, overflow=saturate)"): (
+        "XNNPACK takes ratios of scales below 2^8: a sum of two operands of 8 bits is below 2^18"
+    ),
+    ("litert_xnnpack", "convert", "PowerOfTwo()"): (
+        "it takes powers of two only; for these the multiplier of 8 fraction bits is exact from 2^-8 on, which is all "
+        "that XNNPACK takes, and both round half up once"
+    ),
+    ("litert_xnnpack", "convert.middle", "Cast(bits=32)|Cast(bits=32, overflow=saturate)"): (
+        "XNNPACK takes ratios up to 2^7: the result is below 2^16"
+    ),
+    ("litert_xnnpack", "convert.product", "24|31|32|34|40|48|64"): (
+        "XNNPACK takes ratios up to 2^7: 255 times a multiplier of at most 2^15 is below 2^23"
+    ),
+    ("litert_xnnpack", "convert.doubled", "20|22|24|31|32|34|40|48|64"): (
+        "XNNPACK takes ratios up to 2^7: twice the result is below 2^17"
+    ),
+}
+"""(target, field, value) to the proof; alternatives are written A|B, and a star ends a prefix."""
+
+PROOFS = """
+1. FORBID wraps; that it counts a violation changes no integer.
+2. A level without a size adds all that is left: that only its first group is one has no meaning.
+3. A register that holds every sum that can reach it never overflows; its width and its overflow then do not matter.
+   The bound is the size of the level times the largest product of the operands' types.
+4. An exact inner level, or one that wraps in no fewer bits, under an outermost level that wraps or is exact: reduction
+   modulo 2^n is a homomorphism of the sum, so the groups do not matter.
+5. With one level that wraps or is exact, the order of the adds, whether the bias comes first or last, and whether zero
+   points are in the operands or owed to the sum do not change the sum modulo 2^n.
+6. An override that says what holds anyway, or that speaks of operands that the scheme does not admit, says nothing.
+7. Scales are positive: HALF_UP is HALF_AWAY, HALF_DOWN is HALF_TO_ZERO, CEIL is AWAY, FLOOR is TO_ZERO for them.
+8. FLOOR, CEIL, HALF_UP and HALF_DOWN commute with adding an integer: the zero point may come before or after.
+9. A cast that holds every product takes nothing away.
+10. Without a first rounding there is no register between two roundings.
+11. A finished sum that passes a register no narrower than its own level's is not changed.
+12. With a first rounding the sum wraps into `register` bits anyway: that it wrapped in more before is the same.
+13. Behind a first rounding the result fits the register: a middle register no narrower takes nothing away. One that
+    saturates, two bits wider than the output, clamps only what the output, zero point added, clamps anyway.
+    It must be the last step: in a sum of activations the operands pass the rule as well.
+14. An output is clamped into its tensor's own range: symmetric saturation is saturation there.
+15. A multiplier that keeps all its bits is the multiplier: the encoding is normalized before.
+16. Where a tensor has one scale, one exponent for all channels is that of the only one; and the product of a float32
+    with 1 is itself, so that rounding the product of the scales changes nothing in a move, a mean or a sum.
+17. Channels beyond the last whole group that round as the others do are not special; and only sums of products have
+    them.
+18. In a sum of activations, zero points come before the first rescale and after the last.
+19. A bias that the accumulator starts from is not added at the end: what holds for that add has no meaning.
+20. A mean's multiplier of "tflite" is that of one float64 quotient, always normalized.
+21. Behind a first rounding the result fits the register: one bit more holds its sum with the zero point.
+"""
+"""The theorems by which two targets are one; `normal` applies them, and a test tries them on random programs."""
+
+
+def normal(target: Target) -> Any:
+    """Equal for targets that are equal by the theorems of PROOFS."""
+    scheme = target.scheme
+    signs_x = {t.signed for t in scheme.activations}
+    signs_w = {t.signed for t in scheme.weights}
+    widest = max(t.bits for t in scheme.activations)
+    sums = {}
+    groupings = ("depthwise", "grouped", "single", "dense")
+    for op, grouping, x, w in itertools.product(("Conv", "ConvTranspose", "Gemm"), groupings, signs_x, signs_w):
+        if op != "Gemm" or grouping in ("single", "dense"):
+            found = rules(target, op, grouping, x, w)
+            sums[op, grouping, x, w] = _sum(found, _most(target, x, w, found.mac), widest)
+    others = {
+        name: _rule(getattr(target, name), name, widest)
+        for name in target.__struct_fields__
+        if name
+        not in ("name", "description", "source", "fidelity", "verified_with", "mac", "bias", "requantize", "overrides")
+    }
+    return sums, others
+
+
+def _most(target: Target, x: bool, w: bool, mac: Mac) -> int:
+    """The largest product of the operands, as the multiplier sees them."""
+    scheme = target.scheme
+
+    def reach(types: tuple[IntType, ...], signed: bool, zeros: bool) -> int:
+        low = min(t.low for t in types if t.signed == signed)
+        high = max(t.high for t in types if t.signed == signed)
+        return high - low if zeros and mac.zero_point == "in_operand" else max(-low, high)
+
+    return reach(scheme.activations, x, scheme.zero_points) * reach(scheme.weights, w, scheme.weight_zero_points)
+
+
+def _sum(found: Rules, most: int, widest: int) -> tuple[Any, ...]:
+    mac, bias = found.mac, found.bias
+    if bias.when == "init":  # 19
+        bias = replace(bias, bits=None, overflow=Overflow.WRAP)
+    if mac.product is not None and mac.product.shift == 0 and _holds(mac.product.bits, most):  # 9
+        mac = replace(mac, product=None)
+    levels = _levels(mac, most)
+    outer, back, rule = levels[-1], mac.write_back, found.requantize
+    if (
+        back is not None and back.shift == 0 and back.signed and outer.bits is not None and back.bits >= outer.bits
+    ):  # 11
+        mac = replace(mac, write_back=None)
+    if isinstance(rule, FixedPoint) and rule.first is not None and outer.overflow is Overflow.WRAP:  # 12
+        if bias.bits is not None and bias.bits >= rule.register and _wrapping(bias.overflow) is Overflow.WRAP:
+            bias = replace(bias, bits=rule.register)
+        if len(levels) == 1 and (outer.bits is None or outer.bits >= rule.register):
+            outer = replace(outer, bits=rule.register)
+            levels = (outer,)
+    mac = replace(mac, levels=levels)
+    if bias.bits is None:
+        bias = replace(bias, bits=outer.bits, overflow=outer.overflow)
+    bias = replace(bias, overflow=_wrapping(bias.overflow))  # 1
+    plain = len(levels) == 1 and outer.overflow is Overflow.WRAP and mac.product is None and mac.write_back is None
+    if plain and mac.multiplier is None and (bias.bits, bias.overflow) == (outer.bits, Overflow.WRAP):  # 5
+        mac, bias = replace(mac, order="hwc", zero_point="folded"), replace(bias, when="end")
+    if mac.product is None and mac.write_back is None and plain:
+        mac = replace(mac, order="hwc")
+    if bias.when == "init":  # there is no add at the end
+        bias = replace(bias, bits=None, overflow=Overflow.WRAP)
+    return mac, replace(bias, type=IntType(32), shifted=False), _rule(found.requantize, "sum", widest)
+
+
+def _levels(mac: Mac, most: int) -> tuple[Level, ...]:
+    found: list[Level] = []
+    item = most
+    for given in mac.levels:
+        level = replace(given, overflow=_wrapping(given.overflow))  # 1
+        if level.size is None:
+            level = replace(level, first_only=False)  # 2
+        else:
+            item *= level.size
+            if mac.multiplier is None and (level.bits is None or _holds(level.bits, item)):  # 3
+                level = replace(level, bits=None, overflow=Overflow.WRAP)
+            elif level.bits is not None:
+                item = 1 << level.bits - 1
+        found.append(level)
+    outer = found[-1]
+    if outer.overflow is Overflow.WRAP:  # 4
+        while len(found) > 1 and (
+            found[-2].bits is None
+            or (found[-2].overflow is Overflow.WRAP and outer.bits is not None and found[-2].bits >= outer.bits)
+        ):
+            del found[-2]
+    return tuple(found)
+
+
+def _holds(bits: int, most: int) -> bool:
+    return most <= (1 << bits - 1) - 1
+
+
+def _wrapping(overflow: Overflow) -> Overflow:
+    return Overflow.WRAP if overflow is Overflow.FORBID else overflow
+
+
+_POSITIVE = {
+    Rounding.HALF_UP: Rounding.HALF_AWAY,
+    Rounding.HALF_DOWN: Rounding.HALF_TO_ZERO,
+    Rounding.CEIL: Rounding.AWAY,
+    Rounding.FLOOR: Rounding.TO_ZERO,
+    Rounding.CARRY_SHIFT: Rounding.HALF_EVEN,
+}
+_MOVES_WITH_INTEGERS = (Rounding.FLOOR, Rounding.CEIL, Rounding.HALF_UP, Rounding.HALF_DOWN)
+
+
+def _rule(value: Any, place: str, widest: int) -> Any:
+    """A rule in its normal form, and those inside it; `place`: the target's field, or "sum"."""
+    match value:
+        case FixedPoint():
+            value = _fixed_point(value, place, widest)
+        case PowerOfTwo():
+            if value.rounding in _MOVES_WITH_INTEGERS and value.middle is None:
+                value = replace(value, zero_point="after")  # 8
+        case RescaledSum():
+            rule = value.requantize
+            if value.encoding == "tflite" and isinstance(rule, FixedPoint):
+                rule = replace(rule, shared=False, normalized=True)  # 20
+            value = replace(value, requantize=_rule(rule, place, widest))
+        case ThreeRescales():
+            rule = replace(value.requantize, zero_point="after", shared=False)  # 18, 16
+            value = replace(value, requantize=_rule(rule, place, widest))
+        case Float32Scale() | Float64Scale() | Bias():
+            pass
+        case Overflow.SATURATE_SYM if place == "output":
+            value = Overflow.SATURATE  # 14
+        case Struct():
+            fields = {name: _rule(getattr(value, name), place, widest) for name in value.__struct_fields__}
+            return type(value).__name__, tuple(fields.items())
+        case tuple():
+            return tuple(_rule(one, place, widest) for one in value)
+    return value
+
+
+def _fixed_point(rule: FixedPoint, place: str, widest: int) -> FixedPoint:
+    rule = replace(rule, encoding=_POSITIVE.get(rule.encoding, rule.encoding))  # 7
+    if rule.first is None:
+        rule = replace(rule, register=32)  # 10
+    if rule.keep == rule.bits:
+        rule = replace(rule, keep=None)  # 15
+    if place not in ("sum", "functions"):
+        rule = replace(rule, shared=False)  # 16
+    if place in ("mean", "add", "convert", "conversions"):
+        rule = replace(rule, float32_product=False)  # 16
+    if rule.lanes is not None and (place != "sum" or rule.lanes.tail is rule.rounding):
+        rule = replace(rule, lanes=None)  # 17
+    if rule.sum is not None and rule.first is not None and rule.sum > max(rule.register, widest + 1):  # 21
+        rule = replace(rule, sum=None)
+    last = place not in ("add", "subtract", "functions")  # there a rule is not only the last step
+    register = rule.register if rule.first is not None else 64
+    if rule.middle is not None and _wide(rule.middle, register, widest if last else 64):
+        rule = replace(rule, middle=None)  # 13
+    if rule.rounding in _MOVES_WITH_INTEGERS and rule.middle is None and rule.doubled is None:
+        rule = replace(rule, zero_point="after")  # 8
+    return rule
+
+
+def _wide(middle: Cast, register: int, widest: int) -> bool:
+    """Whether the middle register takes nothing away that an output of `widest` bits does not."""
+    wide = middle.bits >= register or (middle.overflow is Overflow.SATURATE and middle.bits >= widest + 2)
+    return wide and middle.shift == 0 and middle.signed
+
+
+def proofs(target: str, path: str, value: str, same: Callable[[], bool]) -> Iterator[str]:
+    """Why the change is none; `same` says whether the theorems make the two targets one."""
+    if same():
+        yield "the theorems of conformance/equivalent.py"
+    for (names, field, values), reason in EQUIVALENT.items():
+        if _fits(target, names) and _fits(path, field) and _fits(value, values):
+            yield reason
+
+
+def _fits(text: str, pattern: str) -> bool:
+    return any(one == text or (one.endswith("*") and text.startswith(one[:-1])) for one in pattern.split("|"))

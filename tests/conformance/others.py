@@ -1,0 +1,352 @@
+"""Cases of everything but sums of products: sums and products of activations, pools, functions, moves."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from conformance.building import KINDS, Case, Kind, around, case, everything, integers, pairs
+from intsim.integers import Affine, affine
+
+ADD_SCALES = {
+    "general scales": (0.0213, 0.0377, 0.0551),
+    "powers of two": (0.5, 0.25, 1.0),
+    "one tiny operand": (0.031, 0.0009, 0.033),
+    "sixths": (0.15, 0.75, 0.9),
+    "into a finer scale": (0.03, 0.07, 0.011),
+    "equal scales": (0.05, 0.05, 0.05),
+    "thirds": (5.0, 7.0, 6.0),
+    "elevenths": (3.0, 13.0, 22.0),
+    "one operand has the output's": (0.5, 0.25, 0.5),
+    "into a far finer scale": (0.05, 0.07, 0.0004),
+}
+
+
+def _below_a_tie(k: int, c: int) -> tuple[float, float, float]:
+    """Equal operands that add up to c give k + 1/2 - 2^-20: a tie of the last rounding, or just none (TFLite)."""
+    one = ((2 * k + 1) * 2.0**19 - 1) * 2.0**-20
+    return one, one, float(c)
+
+
+ADD_NEAR_TIES = {
+    f"{2 * k + 1}/2 of {c}, less 2^-20": _below_a_tie(k, c) for k, c in ((2, 3), (4, 7), (8, 13), (4, 5), (5, 9))
+} | {"a multiplier that ties": (5828966.0, 5828966.0, 8539701.0)}
+MULTIPLY_SCALES = {
+    "general scales": (0.0213, 0.0377, 0.08),
+    "powers of two": (2.0**-4, 2.0**-3, 2.0**-1),
+    "few bits": (0.25, 0.5, 16.0),
+    "scales above one": (1.5, 1.25, 0.75),
+    "far above one": (5.3, 4.1, 0.7),
+}
+TIED_MULTIPLIERS = ((85651.0, 40367.0, 2.0**40, 232), (101235.0, 40447.0, 2.0**41, 251))
+"""Scales whose product lies exactly between two 31-bit multipliers, and a factor with which 8 bits tell one from the
+other."""
+FAR_ABOVE_ONE = (0.7 * 2.0**9, 0.7 * 2.0**19)
+"""Beyond what XNNPACK takes: it leaves them to the built-in kernels."""
+
+TIED_QUOTIENTS = ((6962374.0, 9296465.0), (8087034.0, 9418789.0))
+TIED_QUOTIENTS_OF_SUMS = ((8321713.0, 8765237.0), (4302103.0, 8589937.0))
+"""Float32 scales whose quotient in float64 lies exactly between two 31-bit multipliers, and for which an integer of 8
+bits (a sum of four) tells one from the other: a search over all odd denominators found them."""
+
+RATIONALS = (
+    (5, 6),
+    (7, 10),
+    (3, 14),
+    (13, 18),
+    (1, 22),
+    (9, 26),
+    (17, 30),
+    (29, 34),
+    (3, 38),
+    (25, 42),
+    (11, 46),
+    (4, 3),
+)
+"""Ratios of scales that no multiplier holds exactly, and that make ties: the multiplier's own rounding is seen."""
+
+
+def _zeros(rng: np.random.RandomState, count: int) -> list[int]:
+    return [int(z) * 2 + 1 for z in rng.randint(-20, 20, count)]
+
+
+def add(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """Every pair of 8-bit operands."""
+    yield from _sums(kind, rng, "add", "Add")
+
+
+def subtract(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """As add."""
+    yield from _sums(kind, rng, "sub", "Sub")
+
+
+def _sums(kind: Kind, rng: np.random.RandomState, op: str, node: str) -> Iterator[Case]:
+    for family, scales in ADD_SCALES.items():
+        x, zeros = pairs(rng, kind.type), _zeros(rng, 3)
+        a, b, y = (kind.affine(s, z) for s, z in zip(scales, zeros, strict=True))
+        yield case(kind, op, f"{op}, {family}", node, x, [a, b], y, x[0].shape[1:])
+    for family, scales in ADD_NEAR_TIES.items():
+        x, zeros = [v[:, :2] for v in pairs(rng, kind.type)], (-3, 3, -60) if "2^-20" in family else (-128,) * 3
+        a, b, y = (kind.affine(s, z) for s, z in zip(scales, zeros, strict=True))
+        yield case(kind, op, f"{op}, {family}", node, x, [a, b], y, x[0].shape[1:])
+
+
+def multiply(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """Every pair of 8-bit operands."""
+    wide = 1 << kind.type.bits - 8
+    for family, scales in MULTIPLY_SCALES.items():
+        x, zeros = pairs(rng, kind.type), _zeros(rng, 3)
+        a, b, y = (kind.affine(s, z) for s, z in zip((*scales[:2], scales[2] * wide), zeros, strict=True))
+        yield case(kind, "mul", f"mul, {family}", "Mul", x, [a, b], y, x[0].shape[1:])
+    for p, q in RATIONALS[:6]:
+        x, zeros = pairs(rng, kind.type), _zeros(rng, 3)
+        a, b, y = (kind.affine(s, z) for s, z in zip((p, 0.125, q * 8.0 * wide), zeros, strict=True))
+        yield case(kind, "mul", f"mul, {p}/{q}", "Mul", [x[0][:, :1], x[1][:, :1]], [a, b], y, x[0][:, :1].shape[1:])
+    for p, q in RATIONALS:
+        a, b, y = (kind.affine(s, z) for s, z in zip((p, 1.0, q), _zeros(rng, 3), strict=True))
+        x = [around(rng, kind.type, one.zero, reach, (1, 2, 16, 16)) for one, reach in ((a, 12), (b, 9))]
+        yield case(kind, "mul", f"mul of small integers, {p}/{q}", "Mul", x, [a, b], y, (2, 16, 16))
+    for sa, sb, sy, factor in TIED_MULTIPLIERS:
+        a, b, y = (kind.affine(s, -128) for s in (sa, sb, sy))
+        one = everything(kind.type).reshape(1, -1)
+        x = [one, np.full_like(one, np.clip(factor + b.zero, kind.type.low, kind.type.high))]
+        yield case(kind, "mul", f"mul, a multiplier that ties, {sa:g}", "Mul", x, [a, b], y, one.shape[1:])
+    for ratio in FAR_ABOVE_ONE:
+        x = [v[:, :1] for v in pairs(rng, kind.type)]
+        a, b, y = (kind.affine(s, 0) for s in (ratio, 0.125, 0.125 * wide))
+        yield case(kind, "mul", f"mul, far up, {ratio}", "Mul", x, [a, b], y, x[0].shape[1:])
+    x = integers(rng, kind.type, (2, 5, 4, 3))
+    a, b, y = (kind.affine(s, z) for s, z in zip((0.02, 0.03, 0.1 * wide), (3, -7, 11), strict=True))
+    yield case(kind, "mul", "mul by a constant per channel", "Mul", [x], [a], y, (5, 4, 3), {},
+               {"k": (integers(rng, kind.type, (1, 5, 1, 1)), b)})  # fmt: skip
+
+
+def largest(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """Max and Min of operands that share an affine."""
+    for node in ("Max", "Min"):
+        x, one = pairs(rng, kind.type), kind.affine(0.05, 7)
+        yield case(kind, node.lower(), node.lower(), node, x, [one, one], one, x[0].shape[1:])
+
+
+# ---- pools -----------------------------------------------------------------------------------------------------
+
+
+def average_pool(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """Windows of several sizes, odd zero points; with padding that is not counted, and that is."""
+    for k, s, pads, include, ratio in (
+        ((2, 2), (2, 2), (0,) * 4, 0, 1.0),
+        ((3, 3), (2, 2), (1,) * 4, 0, 1.0),
+        ((2, 3), (1, 1), (0,) * 4, 0, 1.0),
+        ((6, 6), (6, 6), (0,) * 4, 0, 1.0),
+        ((2, 2), (2, 2), (0,) * 4, 0, 0.61),
+        ((2, 3), (1, 1), (1, 2, 0, 1), 1, 0.5),
+    ):
+        size = (12, 12)
+        zero = _zeros(rng, 2)
+        x, y = kind.affine(0.05, zero[0]), kind.affine(0.05 * ratio, zero[0] if ratio == 1.0 else zero[1])
+        positions = tuple((n + pads[i] + pads[i + 2] - k[i]) // s[i] + 1 for i, n in enumerate(size))
+        attributes = {"kernel_shape": k, "strides": s, "dilations": (1, 1), "pads": pads, "count_include_pad": include}
+        yield case(
+            kind, "average pool", f"average pool {k[0]}x{k[1]} {pads} {ratio}", "AveragePool",
+            [integers(rng, kind.type, (2, 6, *size))], [x], y, (6, *positions), attributes,
+        )  # fmt: skip
+
+
+def mean(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """The average of all positions, requantized."""
+    for size, sx, sy in (
+        ((7, 7), 0.05, 0.031),
+        ((4, 4), 0.25, 0.125),
+        ((2, 3), 0.9, 0.2),
+        ((3, 5), 0.053, 0.053),
+        ((8, 8), 0.5, 0.0625),
+        ((1, 2), 0.25, 0.25),
+        ((3, 1), 5.0, 6.0),
+        ((5, 1), 7.0, 3.0),
+        ((7, 2), 11.0, 5.0),
+        ((3, 3), 13.0, 2.0),
+    ):
+        x, y = (kind.affine(s, z) for s, z in zip((sx, sy), _zeros(rng, 2), strict=True))
+        values = integers(rng, kind.type, (2, 96, *size))
+        middle = np.clip(values // 4 + x.zero, kind.type.low, kind.type.high).astype(values.dtype)
+        yield case(kind, "mean", f"mean {size[0]}x{size[1]} {sx} {sy}", "GlobalAveragePool",
+                   [np.where(np.arange(96).reshape(1, -1, 1, 1) % 2, values, middle)], [x], y, (96, 1, 1))  # fmt: skip
+    for ratio in (0.7 * 2.0**12, 0.7 * 2.0**26):
+        x, y = kind.affine(ratio, 3), kind.affine(1.0, -5)
+        yield case(kind, "mean", f"mean, far up, {ratio}", "GlobalAveragePool",
+                   [integers(rng, kind.type, (2, 40, 2, 2))], [x], y, (40, 1, 1))  # fmt: skip
+    for sx, sy in (*((4.0 * p, float(q)) for p, q in RATIONALS), *TIED_QUOTIENTS_OF_SUMS):
+        yield from _every_sum(kind, sx, sy)
+
+
+def _every_sum(kind: Kind, sx: float, sy: float) -> Iterator[Case]:
+    """Means of four, of every sum that there is (8 bits), or of many."""
+    low, high = kind.type.low, kind.type.high
+    sums = np.unique(np.linspace(4 * low, 4 * high, 1021).round().astype(np.int64))
+    parts = np.stack([(sums + i) // 4 for i in range(4)], 1)
+    values = parts.reshape(1, -1, 2, 2).astype(kind.type.dtype)
+    x, y = kind.affine(sx, -128), kind.affine(sy, -128)
+    yield case(kind, "mean", f"mean of every sum, {sx} {sy}", "GlobalAveragePool", [values], [x], y, (len(sums), 1, 1))
+
+
+def max_pool(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """Windows with and without padding."""
+    for k, s, pads in (((2, 2), (2, 2), (0,) * 4), ((3, 3), (2, 2), (1,) * 4), ((3, 2), (2, 2), (1, 0, 1, 1))):
+        x = kind.affine(0.05, 5)
+        positions = tuple((n + pads[i] + pads[i + 2] - k[i]) // s[i] + 1 for i, n in enumerate((9, 8)))
+        attributes = {"kernel_shape": k, "strides": s, "dilations": (1, 1), "pads": pads}
+        yield case(kind, "max pool", f"max pool {k[0]}x{k[1]} {pads}", "MaxPool",
+                   [integers(rng, kind.type, (2, 5, 9, 8))], [x], x, (5, *positions), attributes)  # fmt: skip
+
+
+# ---- functions -------------------------------------------------------------------------------------------------
+
+INPUTS = {
+    "general scales": (0.05, 5),
+    "steep": (0.1909355, 34),
+    "flat": (0.0041, -9),
+    "far off": (0.1337596, -75),
+    "near ties": (0.060410019, 69),
+    "powers of two": (0.03125, 1),
+}
+
+
+def _unary(
+    kind: Kind, op: str, node: str, outputs: Sequence[Affine | None], attributes: dict[str, Any] | None = None
+) -> Iterator[Case]:
+    """Every integer, at several input scales; an output None has its input's scale."""
+    wide = 1 << kind.type.bits - 8
+    for family, (scale, zero) in list(INPUTS.items())[:: 2 if op == "leaky relu" and kind.type.bits > 8 else 1]:
+        for number, y in enumerate(outputs):
+            x = everything(kind.type).reshape(1, -1)
+            affine_x = kind.affine(scale / wide, zero)
+            name = f"{op}, {family}" + (f", output {number}" if number else "")
+            yield case(kind, op, name, node, [x], [affine_x], y or kind.affine(0.7 * scale / wide, -3), x.shape[1:],
+                       attributes)  # fmt: skip
+
+
+def _unit(kind: Kind, low: int) -> Affine:
+    """TFLite's output of logistic and softmax (from 0, `low` 0) and of tanh (from -1, `low` -1)."""
+    bits = kind.type.bits
+    if bits > 8:
+        return affine(2.0 ** -(bits - 1), 0, kind.activation)
+    return kind.affine(2.0**-8, -128) if low == 0 else kind.affine(2.0**-7, 0)
+
+
+def logistic(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """Every integer at several scales."""
+    yield from _unary(kind, "logistic", "Sigmoid", [_unit(kind, 0)])
+
+
+def tanh(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """Every integer at several scales."""
+    yield from _unary(kind, "tanh", "Tanh", [_unit(kind, -1)])
+
+
+def hard_swish(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """Every integer at several scales, into two output scales."""
+    yield from _unary(kind, "hard swish", "HardSwish", [None, kind.affine(0.031, 9)])
+
+
+def leaky_relu(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """Every integer at several scales and slopes."""
+    few = kind.type.bits > 8  # a table of 16 bits takes its time
+    for alpha in (0.1,) if few else (0.1, 0.25):
+        for one in _unary(kind, "leaky relu", "LeakyRelu", [None], {"alpha": alpha}):
+            yield Case(name=f"{one.name}, {alpha}", op=one.op, kind=one.kind, source=one.source, x=one.x)
+    for p, q in RATIONALS[:3] if few else RATIONALS:
+        x = everything(kind.type).reshape(1, -1)
+        yield case(kind, "leaky relu", f"leaky relu, {p}/{q}", "LeakyRelu", [x], [kind.affine(p, 2 * p + 1)],
+                   kind.affine(q, -3), x.shape[1:], {"alpha": 0.5})  # fmt: skip
+
+
+def prelu(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """Every integer with a slope per channel; TFLite's slopes have 8 bits, whatever its activations have."""
+    slopes = kind if kind.type.bits == 8 else KINDS["s8"]
+    for family, (sx, ss, sy) in {
+        "general scales": (0.05, 0.011, 0.041),
+        "powers of two": (0.25, 2.0**-7, 0.5),
+        "sixths": (5.0, 0.125, 6.0),
+        "tenths": (7.0, 0.125, 10.0),
+    }.items():
+        if kind.type.bits > 8 and family in ("general scales", "tenths"):
+            continue
+        channels, zeros = 2 if kind.type.bits > 8 else 5, _zeros(rng, 3)
+        x, y, slope = kind.affine(sx, zeros[0]), kind.affine(sy, zeros[2]), slopes.affine(ss, zeros[1])
+        values = np.resize(everything(kind.type), (1, channels, 16, 16))
+        yield case(kind, "prelu", f"prelu, {family}", "PRelu", [values], [x], y, (channels, 16, 16), {},
+                   {"slope": (integers(rng, slopes.type, (channels, 1, 1)), slope)})  # fmt: skip
+
+
+def requantize(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """Every integer from one affine to another."""
+    outputs = [None, kind.affine(0.05, -7), kind.affine(0.125, 3), kind.affine(0.02, 1)]
+    yield from _unary(kind, "requantize", "Requantize", outputs)
+    more = [
+        (kind.affine(p, min(2 * p + 1, 59)), kind.affine(q, -3))
+        for p, q in (*RATIONALS, (129, 512), (131, 512), (100, 1))
+    ]
+    more += [(kind.affine(p, -128), kind.affine(q, -128)) for p, q in TIED_QUOTIENTS]
+    more += [(kind.affine(0.7 * 2.0**e, 3), kind.affine(1.0, -5)) for e in (9, 14, 18, 26)]
+    for a, y in more:
+        x = everything(kind.type).reshape(1, -1)
+        yield case(kind, "requantize", f"requantize, {a.scale[0]:g}/{y.scale[0]:g}", "Requantize", [x], [a], y,
+                   x.shape[1:])  # fmt: skip
+
+
+def softmax(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """Random rows, and rows on which fixed point and float32 differ."""
+    wide = 1 << kind.type.bits - 8
+    for scale, beta, depth in ((0.1, 1.0, 10), (0.05, 1.0, 33), (0.2, 0.7, 10), (0.02, 1.0, 1000), (0.15, 1.0, 10)):
+        x = integers(rng, kind.type, (64 if depth < 100 else 2, depth))
+        hard = np.array([row for s, row in HARD_ROWS if s == scale] or [[0] * 10])
+        if depth == 10:
+            x[: len(hard)] = (hard * wide + (0 if kind.type.signed else 128)).astype(x.dtype)
+        yield case(kind, "softmax", f"softmax of {depth}, {scale} {beta}", "Softmax", [x],
+                   [kind.affine(scale / wide, 5)], _unit(kind, 0), (depth,), {"axis": 1, "beta": beta})  # fmt: skip
+
+
+HARD_ROWS = (
+    (0.1, [-70, 46, 39, 76, -40, 122, 30, 25, -87, 111]),
+    (0.1, [18, -42, -109, 4, 78, 97, 102, -101, 12, 72]),
+    (0.15, [-89, -100, -41, -128, 86, -80, 88, 40, 33, 54]),
+)
+"""One random row in some 6000 tells the fixed-point softmax from the one in float32; these do."""
+
+
+# ---- moves -----------------------------------------------------------------------------------------------------
+
+
+def concat(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """Equal affines, and others that are brought to the output's."""
+    for family, scales in {
+        "equal scales": (0.05, 0.05, 0.05),
+        "general scales": (0.0533, 0.0213, 0.0977),
+        "powers of two": (0.5, 0.25, 1.0),
+        "tenths": (0.2, 0.1, 0.3),
+    }.items():
+        zeros = [5, 5, 5] if family == "equal scales" else _zeros(rng, 3)
+        y, a, b = (kind.affine(s, z) for s, z in zip(scales, zeros, strict=True))
+        x = [np.resize(everything(kind.type), (1, 2, 16, 16)), integers(rng, kind.type, (1, 3, 16, 16))]
+        yield case(kind, "concat", f"concat, {family}", "Concat", x, [a, b], y, (5, 16, 16), {"axis": 1})
+
+
+def pad(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """The zero point around an image."""
+    x = kind.affine(0.05, 5)
+    yield case(kind, "pad", "pad", "Pad", [integers(rng, kind.type, (2, 3, 4, 5))], [x], x, (3, 7, 8),
+               {"pads": (0, 1, 2, 0, 2, 1), "value": 0.0})  # fmt: skip
+
+
+def resize(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """Nearest and linear, in the coordinates that TFLite has."""
+    for mode, coordinate, nearest in (
+        ("nearest", "asymmetric", "floor"),
+        ("nearest", "half_pixel", "round_prefer_ceil"),
+        ("linear", "half_pixel", "floor"),
+        ("linear", "asymmetric", "floor"),
+        ("linear", "align_corners", "floor"),
+    ):
+        x = kind.affine(0.05, 5)
+        yield case(kind, "resize", f"resize {mode} {coordinate}", "Resize", [integers(rng, kind.type, (1, 3, 5, 4))],
+                   [x], x, (3, 9, 8), {"mode": mode, "coordinate": coordinate, "nearest": nearest})  # fmt: skip

@@ -1,0 +1,69 @@
+"""Who gives the integers that each target is held to: a runtime, the networks it takes, the CPU it must run on."""
+
+from msgspec import Struct
+
+
+class Truth(Struct, frozen=True, kw_only=True):
+    """The ground truth of a target.
+
+    `runtime`: of `intsim.reference.RUNTIMES`, or "tosa". `kinds`: of `building.KINDS`. `instruction_sets`: those on
+    which the runtime computes as this target; empty: its integers do not depend on it. `without`: how the names begin
+    of cases that are not compared, and why. `also`: other runtimes that must give the same integers.
+    """
+
+    runtime: str
+    kinds: tuple[str, ...]
+    instruction_sets: tuple[str, ...] = ()
+    without: dict[str, str] = {}
+    also: tuple[str, ...] = ()
+
+    def left_out(self, case: str) -> str:
+        """Why the case is not compared; empty: it is."""
+        return next((why for prefix, why in self.without.items() if case.startswith(prefix)), "")
+
+
+TFLITE = ("s8", "u8")
+ORT = ("u8s8", "u8u8", "s8s8")
+TRUTHS: dict[str, Truth] = {
+    "litert_ref": Truth(
+        runtime="litert_reference",
+        kinds=TFLITE,
+        without={
+            f"fully connected{how}, shifted out": "a float64 beyond int32 becomes an int32: C++ does not define it"
+            for how in ("", " per tensor")
+        },
+    ),
+    "litert_ruy_x86": Truth(runtime="litert_builtin", kinds=TFLITE, instruction_sets=("avx2", "vnni")),
+    "litert_ruy_portable": Truth(runtime="litert_builtin", kinds=TFLITE, instruction_sets=("sse4.1",)),
+    "litert_xnnpack": Truth(
+        runtime="litert",
+        kinds=TFLITE,
+        without={
+            name: "XNNPACK takes no such scales, and leaves them to the built-in kernels"
+            for name in ("requantize, 4.69762e+07", "mul, far up")
+        },
+    ),
+    "litert_16x8": Truth(runtime="litert_reference", kinds=("s16",)),
+    "litert_16x8_builtin": Truth(runtime="litert_builtin", kinds=("s16",), also=("litert",)),
+    "tflm": Truth(runtime="tflite_micro", kinds=("s8",)),
+    "tflm_16x8": Truth(runtime="tflite_micro", kinds=("s16",)),
+    "tosa_single": Truth(runtime="tosa", kinds=("s8",)),
+    "tosa_double": Truth(runtime="tosa", kinds=("s8",)),
+    "ort_x86_vnni": Truth(runtime="onnxruntime", kinds=ORT, instruction_sets=("vnni",)),
+    "ort_x86_avx2": Truth(runtime="onnxruntime", kinds=ORT, instruction_sets=("avx2",)),
+    "ort_x86_sse41": Truth(runtime="onnxruntime", kinds=ORT, instruction_sets=("sse4.1",)),
+}
+"""A target that is not here has no runtime that pip can bring; what it says of itself is "source" or less."""
+
+EMULATED = {"avx2": "Haswell", "sse4.1": "Nehalem"}
+"""The CPU of qemu-x86_64 that has an instruction set, and nothing newer."""
+
+OPEN: dict[tuple[str, str], str] = {
+    ("litert_ruy_portable", "conv"): "uint8: in what fills no block, gemmlowp's shift to the left saturates",
+    ("litert_ruy_portable", "fully connected"): "as its convolutions, below 8 inputs or 4 outputs",
+    ("litert_16x8_builtin", "add"): "one integer in 32,768: not found yet",
+}
+"""(target, op) of which a difference is known and not yet executed, and its rule where that is known.
+
+A verified target must have none; a test fails as soon as one of these is mended and still stands here.
+"""

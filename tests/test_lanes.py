@@ -1,0 +1,136 @@
+"""Which channels fill a vector of LiteRT's built-in kernels: against what LiteRT gave (tests/golden), and by itself."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden.lanes import older_average
+from golden.layers import unpacked
+from msgspec.structs import replace
+
+from intsim import TARGETS, engine, oracle
+from intsim.check import check
+from intsim.errors import IntsimError
+from intsim.integers import Rounding
+from intsim.lower import lower
+from intsim.program import Dot, Program, outside
+from intsim.quantized import QuantizedGraph, dequantized
+from intsim.target import Divide, FixedPoint, Lanes, Override, Target, ThreeRescales
+
+RUNTIMES = ["litert_ref", "litert_ruy_x86", "litert_xnnpack"]
+
+
+def golden() -> dict[str, dict[str, np.ndarray]]:
+    found: dict[str, dict[str, np.ndarray]] = {}
+    with np.load(Path(__file__).parent / "golden" / "lanes.npz") as file:
+        for key in file.files:
+            if "/" in key:
+                name, part = key.split("/")
+                found.setdefault(name, {})[part] = file[key]
+    return found
+
+
+GOLDEN = golden()
+AVERAGES = [name for name in GOLDEN if name.startswith("average")]
+SUMS = [name for name in GOLDEN if name not in AVERAGES]
+
+
+def source(name: str) -> tuple[QuantizedGraph, np.ndarray]:
+    """The network, and the integers of its input in the inside layout."""
+    parts = {key: value for key, value in GOLDEN[name].items() if not key.startswith("answer")}
+    if name in AVERAGES:
+        return older_average(parts, int(name[-1])), parts["x0"]
+    layer = unpacked(name, parts)
+    return layer.source, layer.x[0]
+
+
+def expected(name: str, runtime: str, program: Program) -> np.ndarray:
+    """The runtime's integers as the machine holds them, in the outside layout."""
+    answer, own = GOLDEN[name][f"answer {runtime}"], program.tensors["y"].affine
+    return outside(answer).astype(int) + (own.zero - source(name)[0].affines["y"].zero)
+
+
+def different(name: str, runtime: str, target: Target) -> int:
+    """How many integers of the engine are not the runtime's own."""
+    network, x = source(name)
+    program = lower(network, target)
+    y = engine.run(program, {"x0": outside(dequantized(x, network.affines["x0"]))}).integers["y"]
+    return int((y != expected(name, runtime, program)).sum())
+
+
+@pytest.mark.parametrize(("name", "runtime"), list(itertools.product(GOLDEN, RUNTIMES)))
+def test_every_integer_is_the_runtime_s_own(name: str, runtime: str) -> None:
+    assert different(name, runtime, TARGETS[runtime]) == 0
+    network, x = source(name)
+    program = lower(network, TARGETS[runtime])
+    few = {"x0": outside(dequantized(x[:1], network.affines["x0"]))}
+    assert np.array_equal(oracle.run(program, few).integers["y"], expected(name, runtime, program)[:1])
+
+
+def everywhere(rule: FixedPoint) -> Target:
+    """litert_ruy_x86 with this rule for whatever has lanes."""
+    target = TARGETS["litert_ruy_x86"]
+    own = (*target.overrides, Override(signed_weights=True, requantize=rule))
+    return replace(target, overrides=own)
+
+
+@pytest.mark.parametrize("kind", ["depthwise s8", "upwards"])
+@pytest.mark.parametrize("size", [1, 4, 7, 16, 32, None])
+def test_the_vectors_are_of_eight_channels(kind: str, size: int | None) -> None:
+    """With lanes of any other size, or with none, some of LiteRT's integers are missed."""
+    rule = replace(TARGETS["litert_ruy_x86"].requantize, lanes=None if size is None else Lanes(size=size))
+    eight = replace(rule, lanes=Lanes(size=8))
+    names = [name for name in SUMS if name.startswith(kind)]
+    assert sum(different(name, "litert_ruy_x86", everywhere(eight)) for name in names) == 0
+    assert sum(different(name, "litert_ruy_x86", everywhere(rule)) for name in names) > 0
+
+
+@pytest.mark.parametrize("tail", [Rounding.HALF_UP, Rounding.HALF_EVEN, Rounding.HALF_TO_ZERO])
+def test_the_channels_after_them_round_half_away(tail: Rounding) -> None:
+    rule = replace(TARGETS["litert_ruy_x86"].requantize, lanes=Lanes(tail=tail))
+    assert sum(different(name, "litert_ruy_x86", everywhere(rule)) for name in SUMS if "u8" not in name) > 0
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_uint8_averages_round_the_unsigned_integers(runtime: str) -> None:
+    signed = replace(TARGETS[runtime], average_pool=Divide(rounding=Rounding.HALF_AWAY))
+    assert sum(different(name, runtime, signed) for name in AVERAGES) > 0
+
+
+# ---- by itself -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 100])
+@pytest.mark.parametrize("last", [Rounding.HALF_UP, Rounding.HALF_EVEN, Rounding.FLOOR])
+@pytest.mark.parametrize("first", [None, Rounding.HALF_UP])
+def test_engine_and_oracle_agree_on_any_lanes(size: int, last: Rounding, first: Rounding | None) -> None:
+    rule = FixedPoint(first=first, rounding=last, lanes=Lanes(size=size, tail=Rounding.TO_ZERO))
+    network, x = source("depthwise s8 10 times 1, 3x3 by 2, dilated 1")
+    program = lower(network, everywhere(rule))
+    floats = {"x0": outside(dequantized(x[:1], network.affines["x0"]))}
+    assert np.array_equal(engine.run(program, floats).integers["y"], oracle.run(program, floats).integers["y"])
+
+
+def test_a_group_as_large_as_the_channels_is_no_tail() -> None:
+    (step,) = lower(source("depthwise s8 16 times 1, 5x5 by 1, dilated 1")[0], TARGETS["litert_ruy_x86"]).steps
+    assert isinstance(step.compute, Dot)
+    assert step.compute.rescale.tail == 16
+
+
+@pytest.mark.parametrize("tail", [None, -1, 17])
+def test_a_program_whose_tail_is_damaged_ends_in_the_check(tail: int | None) -> None:
+    program = lower(source("depthwise s8 16 times 1, 5x5 by 1, dilated 1")[0], TARGETS["litert_ruy_x86"])
+    dot = program.steps[0].compute
+    assert isinstance(dot, Dot)
+    damaged = replace(dot, rescale=replace(dot.rescale, tail=tail))
+    broken = replace(program, steps=(replace(program.steps[0], compute=damaged),))
+    with pytest.raises(IntsimError, match=r"tail|vector"):
+        check(broken)
+
+
+def test_lanes_are_for_sums_of_products_only() -> None:
+    lanes = FixedPoint(lanes=Lanes())
+    for other in ({"convert": lanes}, {"multiply": lanes}, {"add": ThreeRescales(requantize=lanes)}):
+        with pytest.raises(ValueError, match="lanes"):
+            replace(TARGETS["litert_ref"], **other)
