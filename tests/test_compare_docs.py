@@ -1,13 +1,12 @@
 """docs/compare.md says what its commands say: five causes from public threads, found again."""
 
 import contextlib
-import importlib.util
 import io
 import os
 import re
 from pathlib import Path
-from types import ModuleType
 
+import causes
 import numpy as np
 import pytest
 
@@ -19,29 +18,17 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
 
 
-def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("causes", ROOT / "benchmarks" / "causes.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-CAUSES = _script()
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("causes")
-    CAUSES.write(found)
+    causes.write(found)
     return found
 
 
 def _quoted(name: str) -> list[str]:
     """The lines under a name: the command first."""
-    start = PAGE.index(CAUSES.START.format(name)) + len(CAUSES.START.format(name))
-    return PAGE[start : PAGE.index(CAUSES.END, start)].splitlines()
+    start = PAGE.index(causes.START.format(name)) + len(causes.START.format(name))
+    return PAGE[start : PAGE.index(causes.END, start)].splitlines()
 
 
 def _run(command: str, folder: Path) -> str:
@@ -57,20 +44,20 @@ def _run(command: str, folder: Path) -> str:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("name", CAUSES.COMMANDS)
+@pytest.mark.parametrize("name", causes.COMMANDS)
 def test_the_page_quotes_what_the_command_says(name: str, folder: Path) -> None:
-    if name in CAUSES.NATIVE and ort.host_profile() != "ort_x86_avx2":
+    if name in causes.NATIVE and ort.host_profile() != "ort_x86_avx2":
         pytest.skip("onnxruntime's integers are those of AVX2 without VNNI")
     first, *quoted = _quoted(name)
-    assert first == f"$ {CAUSES.COMMANDS[name]}"
-    said = iter(line.rstrip() for line in _run(CAUSES.COMMANDS[name], folder).splitlines())
+    assert first == f"$ {causes.COMMANDS[name]}"
+    said = iter(line.rstrip() for line in _run(causes.COMMANDS[name], folder).splitlines())
     lines = [line for line in quoted if line.strip() != "..."]
     assert len(lines) > 5
     for line in lines:
         assert line in said, f"run: python benchmarks/causes.py DIR --document docs/compare.md ({line})"
 
 
-@pytest.mark.parametrize("name", CAUSES.COMMANDS)
+@pytest.mark.parametrize("name", causes.COMMANDS)
 def test_every_example_ends_with_a_cause(name: str) -> None:
     assert any(re.search(r"explained by \".+ \(reference\) / .+\"$", line) for line in _quoted(name))
 

@@ -1,12 +1,11 @@
 """What the README and the docs say is true now."""
 
 import ast
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+import readme
 
 from intsim.arithmetic import rounded
 from intsim.cli import group
@@ -20,22 +19,13 @@ def text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def readme_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "readme.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize(
     ("page", "part"),
     [("README.md", "machines"), ("README.md", "speed in short"), ("docs/speed.md", "speed")]
     + [("docs/targets.md", part) for part in ("all machines", "conformance", "mutation", "proofs")],
 )
 def test_what_a_command_makes_is_current(page: str, part: str) -> None:
-    assert readme_script().made(page, part) in text(ROOT / page), "run: python benchmarks/readme.py"
+    assert readme.made(page, part) in text(ROOT / page), "run: python benchmarks/readme.py"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

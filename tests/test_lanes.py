@@ -1,12 +1,11 @@
 """Which channels fill a vector of LiteRT's built-in kernels: against what LiteRT gave (tests/golden), and by itself."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
 from golden.lanes import older_average
-from golden.layers import unpacked
+from golden.layers import kept, unpacked
 from msgspec.structs import replace
 
 from intsim import TARGETS, engine, oracle
@@ -19,19 +18,7 @@ from intsim.quantized import QuantizedGraph, dequantized
 from intsim.target import Divide, FixedPoint, Lanes, Override, Target, ThreeRescales
 
 RUNTIMES = ["litert_ref", "litert_ruy_x86", "litert_xnnpack"]
-
-
-def golden() -> dict[str, dict[str, np.ndarray]]:
-    found: dict[str, dict[str, np.ndarray]] = {}
-    with np.load(Path(__file__).parent / "golden" / "lanes.npz") as file:
-        for key in file.files:
-            if "/" in key:
-                name, part = key.split("/")
-                found.setdefault(name, {})[part] = file[key]
-    return found
-
-
-GOLDEN = golden()
+GOLDEN = kept("lanes")
 AVERAGES = [name for name in GOLDEN if name.startswith("average")]
 SUMS = [name for name in GOLDEN if name not in AVERAGES]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden.layers import Layer, unpacked
+from golden.layers import Layer, kept, unpacked
 from msgspec.structs import replace
 from naive import run_graph
 from onnx_text import normalised, ops, run_onnxruntime, saved
@@ -24,19 +24,7 @@ from intsim.quantized import dequantized
 from intsim.target import Target
 
 RUNTIMES = ["litert_ref", "litert_ruy_x86", "litert_xnnpack", "tflm"]
-
-
-def golden() -> dict[str, dict[str, np.ndarray]]:
-    found: dict[str, dict[str, np.ndarray]] = {}
-    with np.load(Path(__file__).parent / "golden" / "moves.npz") as file:
-        for key in file.files:
-            if "/" in key:
-                name, part = key.split("/")
-                found.setdefault(name, {})[part] = file[key]
-    return found
-
-
-GOLDEN = golden()
+GOLDEN = kept("moves")
 ASKED = [(name, runtime) for name, parts in GOLDEN.items() for runtime in RUNTIMES if f"answer {runtime}" in parts]
 
 

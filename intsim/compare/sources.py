@@ -16,7 +16,7 @@ from intsim.files import DAMAGE
 from intsim.lower import lower
 from intsim.program import Program, Result, inside_shape, outside
 from intsim.quantized import QuantizedGraph
-from intsim.reference import RUNTIMES, Reference
+from intsim.reference import RUNTIMES, Reference, runtime
 from intsim.target import Target
 
 TRACE = "trace:"
@@ -94,29 +94,14 @@ def _named(name: str) -> Any:
 
 
 def _runtime(name: str, program: Program, threads: int, options: Mapping[str, str]) -> Source:
-    module, own = RUNTIMES[name]
-    runtime = importlib.import_module(module)
-    affines = program.source.affines
-    taken = own | _taken(runtime, name, options)
-    run = runtime.network(program.source, threads, **taken)
+    asked, affines = runtime(name, options), program.source.affines
+    run = asked.network(program.source, threads)
 
     def tensors(images: Images, entered: Mapping[str, Integers], first: int) -> Mapping[str, Integers]:
         found = run({n: e.with_zero(affines[n].zero, affines[n].type.dtype) for n, e in entered.items()})
         return {n: Integers(q, affines[n].zero) for n, q in found.items() if n in affines}
 
-    computed = runtime.computed(program.source, **taken) if hasattr(runtime, "computed") else {}
-    return Source(reference=runtime.describe(**taken), tensors=tensors, computed=computed)
-
-
-def _taken(runtime: Any, name: str, options: Mapping[str, str]) -> dict[str, str]:
-    """The options, if the runtime has them all: its OPTIONS names each with the words that it takes."""
-    known: Mapping[str, tuple[str, ...]] = getattr(runtime, "OPTIONS", {})
-    for option, value in options.items():
-        if option not in known:
-            raise IntsimError(f'has no option "{option}"', where=name, mend=f"it takes {_listed(known) or 'none'}")
-        if value not in known[option]:
-            raise unknown(option, value, known[option])
-    return dict(options)
+    return Source(reference=asked.describe(), tensors=tensors, computed=asked.computed(program.source))
 
 
 def _listed(options: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from intsim.engine.codes import overflow_code
-from intsim.engine.operands import INT32, within
+from intsim.engine.operands import INT32, AddProducts, within
 from intsim.graph import Shape
 from intsim.integers import Overflow
 from intsim.program import Dot
@@ -137,6 +137,20 @@ def close(free: Free, acc: np.ndarray) -> None:
         if added is not None:
             acc += added
         hold(acc.reshape(-1), bits, overflow_code(overflow))
+
+
+def running(site: Site, free: Free, add: AddProducts) -> Callable[[np.ndarray], tuple[np.ndarray, Counts]]:
+    """`Sums.run` of sums whose order is free: `add` puts the products onto what they start from, then the ends."""
+    start: np.ndarray = free.start.astype(free.dtype)
+
+    def run(x: np.ndarray) -> tuple[np.ndarray, Counts]:
+        acc: np.ndarray = np.empty((len(x) * site.places, len(start)), free.dtype)
+        acc[:] = start
+        add(x, acc)
+        close(free, acc)
+        return acc, NONE
+
+    return run
 
 
 def shortened(free: Free) -> Free:

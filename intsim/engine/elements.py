@@ -120,7 +120,6 @@ def words_of(found: Runs, at: Room, out: Room) -> tuple[int | np.ndarray, ...]:
 
 
 def told(at: Room, base: np.ndarray) -> tuple[int | np.ndarray, ...]:
-    """A tensor as a routine is told it."""
     """How a routine is told of a tensor: its offset, the bytes of an image, and where its runs begin."""
     return (at.offset, at.size, base)
 

@@ -6,17 +6,15 @@ import numpy as np
 from msgspec.structs import replace
 
 from intsim.engine.accumulator import (
-    NONE,
     WRAPS,
-    Counts,
     Free,
     Site,
     Sums,
     centred,
-    close,
     finish,
     hull,
     narrowest_wrap,
+    running,
     shortened,
 )
 from intsim.engine.calls import Call, fitting
@@ -47,15 +45,7 @@ def shifting(site: Site) -> Sums | None:
         return None
     first = dot.bias_rule.when == "init"
     free = shortened(replace(ending[1], start=found.owed[0].astype(np.int64) if first else np.zeros_like(dot.bias)))
-    add, start = later(_packed(site)), free.start.astype(np.int32)
-
-    def run(x: np.ndarray) -> tuple[np.ndarray, Counts]:
-        acc: np.ndarray = np.empty((len(x) * site.places, len(start)), np.int32)
-        acc[:] = start
-        add(x, acc)
-        close(free, acc)
-        return acc, NONE
-
+    run = running(site, free, later(_packed(site)))
     why = "every product is shifted, every level wraps, the outer ones no wider: wrapped once at the end"
     return Sums(kernel="shifted products", why=why, run=run, value=hull(found.value), shifting=free)
 

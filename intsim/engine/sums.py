@@ -1,6 +1,5 @@
 """Sums of products planned: plain kernels where no order matters, the machine's own order where it does."""
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -13,10 +12,10 @@ from intsim.engine.accumulator import (
     Site,
     Sums,
     centred,
-    close,
     finish,
     hull,
     narrowest_wrap,
+    running,
     shortened,
 )
 from intsim.engine.codes import cast_code, cast_takes, overflow_code
@@ -115,21 +114,8 @@ def _exact(site: Site) -> Sums:
     dtype = np.int32 if within(value, INT32) else np.int64  # partial sums may wrap: they come back
     kernel, add = _products(site, dtype)
     free = Free(start=site.dot.bias, dtype=dtype)
-    run = _running(site, free, add)
+    run = running(site, free, add)
     return Sums(kernel=kernel, why="no register can overflow", run=run, value=value, free=_known(site, free))
-
-
-def _running(site: Site, free: Free, add: AddProducts) -> Callable[[np.ndarray], tuple[np.ndarray, Counts]]:
-    start: np.ndarray = free.start.astype(free.dtype)
-
-    def run(x: np.ndarray) -> tuple[np.ndarray, Counts]:
-        acc: np.ndarray = np.empty((len(x) * site.places, len(start)), free.dtype)
-        acc[:] = start
-        add(x, acc)
-        close(free, acc)
-        return acc, NONE
-
-    return run
 
 
 def _wrapped(site: Site) -> Sums | None:
@@ -145,7 +131,7 @@ def _wrapped(site: Site) -> Sums | None:
     free = shortened(replace(ends, start=dot.bias - owed))  # from centred products to what the machine's register holds
     kernel, add = _products(site, free.dtype)
     why = "every level wraps, the outer ones no wider: wrapped once at the end"
-    run = _running(site, free, add)
+    run = running(site, free, add)
     return Sums(kernel=f"{kernel}, wrapped", why=why, run=run, value=hull(found.value), free=_known(site, free))
 
 

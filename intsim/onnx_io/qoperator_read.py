@@ -146,8 +146,7 @@ def _constants(
 ) -> None:
     """The weights and the bias, whose scale is that of the products."""
     x, weight, *bias = inputs
-    affines[weight] = affine_of(values[proto.input[4]], values[proto.input[5]], types[weight], 0)
-    constants[weight] = values[weight].astype(types[weight].dtype)
+    _constant(weight, proto.input[4:6], values, types, affines, constants, axis=0)
     for name in bias:
         scale = np.float32(affines[x].scale[0]) * np.array(affines[weight].scale, np.float32)
         affines[name] = affine(scale, 0, types[name], affines[weight].axis)
@@ -161,9 +160,10 @@ def _constant(
     types: Mapping[str, IntType],
     affines: dict[str, Affine],
     constants: dict[str, np.ndarray],
+    axis: int | None = None,
 ) -> None:
-    """A constant operand of activations, and its affine from the initializers `of`."""
-    affines[name] = affine_of(values[of[0]], values[of[1]], types[name], None)
+    """A constant operand, and its affine from the initializers `of`, one a channel where there is an `axis`."""
+    affines[name] = affine_of(values[of[0]], values[of[1]], types[name], axis)
     constants[name] = values[name].astype(types[name].dtype)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
+from intsim.errors import IntsimError, unknown
 from intsim.quantized import QuantizedGraph
 
 
@@ -28,10 +29,14 @@ Runner = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 class Runtime(Struct, frozen=True, kw_only=True):
-    """A runtime: what it is, and how it runs a quantized network on so many threads."""
+    """A runtime: what it is, how it runs a quantized network on so many threads, and what it computes otherwise.
+
+    `computed`: by tensor, the operator that the runtime really computes it with, where that is another one.
+    """
 
     describe: Callable[[], Reference]
     network: Callable[[QuantizedGraph, int], Runner]
+    computed: Callable[[QuantizedGraph], Mapping[str, str]]
 
 
 RUNTIMES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -44,8 +49,23 @@ RUNTIMES: dict[str, tuple[str, dict[str, Any]]] = {
 """Each runtime's module, and the options of its functions `network(quantized, threads)` and `describe()`."""
 
 
-def runtime(name: str) -> Runtime:
-    """The runtime of that name; its package is asked for when a network is run."""
-    module, options = RUNTIMES[name]
+def runtime(name: str, options: Mapping[str, str] | None = None) -> Runtime:
+    """The runtime of that name, with the `options` of a user; its package is asked for when a network is run.
+
+    Raises IntsimError for an option or a word that the module's OPTIONS do not have.
+    """
+    module, own = RUNTIMES[name]
     found = importlib.import_module(module)
-    return Runtime(describe=partial(found.describe, **options), network=partial(found.network, **options))
+    known: Mapping[str, tuple[str, ...]] = getattr(found, "OPTIONS", {})
+    for option, value in (options or {}).items():
+        if option not in known:
+            takes = ", ".join(f"--{one}" for one in known)
+            raise IntsimError(f'has no option "{option}"', where=name, mend=f"it takes {takes or 'none'}")
+        if value not in known[option]:
+            raise unknown(option, value, known[option])
+    taken = own | dict(options or {})
+    return Runtime(
+        describe=partial(found.describe, **taken),
+        network=partial(found.network, **taken),
+        computed=partial(found.computed, **taken) if hasattr(found, "computed") else lambda _: {},
+    )
