@@ -5,10 +5,19 @@ where the emulated machine itself multiplies by a float scale; such a product is
 float64, one operation at a time, and rounded to an integer exactly, from its ratio of integers.
 """
 
-from intsim.arithmetic.add import add_numbers, add_rule, added, multiply_add, three_rules
+from intsim.arithmetic.add import add_numbers, add_rule, added, multiply_add, operand_shifts, three_rules
 from intsim.arithmetic.average import encoded_mean, factors
 from intsim.arithmetic.functions import slopes_by_channel, table
-from intsim.arithmetic.requantize import encoded, fixed_point, multiplier_bits, power_of_two, requantized
+from intsim.arithmetic.requantize import (
+    encoded,
+    fixed_point,
+    in_tail,
+    multiplier_bits,
+    power_of_two,
+    requantized,
+    tail_of,
+    tail_rule,
+)
 from intsim.arithmetic.resize import between, nearest
 from intsim.arithmetic.rounding import bounded, cast, held, moved, rounded, rounded_float, shifted
 from intsim.arithmetic.softmax import INVERSE, softmax_numbers, softmax_row
@@ -28,10 +37,12 @@ __all__ = [
     "factors",
     "fixed_point",
     "held",
+    "in_tail",
     "moved",
     "multiplier_bits",
     "multiply_add",
     "nearest",
+    "operand_shifts",
     "power_of_two",
     "product",
     "requantized",
@@ -42,5 +53,7 @@ __all__ = [
     "softmax_numbers",
     "softmax_row",
     "table",
+    "tail_of",
+    "tail_rule",
     "three_rules",
 ]

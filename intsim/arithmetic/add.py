@@ -39,6 +39,14 @@ def three_rules(rule: ThreeRescales) -> tuple[FixedPoint, FixedPoint, FixedPoint
     return inputs, inputs, rule.requantize
 
 
+def operand_shifts(add: Add) -> list[tuple[int, int]]:
+    """Of both operands, by how much they are shifted to the left, and the exponent that their rescale has left (13)."""
+    rule = add.rule
+    assert isinstance(rule, ThreeRescales)
+    left = rule.left_shift
+    return [(left + e, 0) if rule.early else (left, e) for e in (at(add.exponent, 0), at(add.exponent, 1))]
+
+
 def add_numbers(
     rule: object, a: tuple[float, int], b: tuple[float, int], y: tuple[float, int], *, subtract: bool = False
 ) -> dict[str, np.ndarray]:
@@ -82,10 +90,9 @@ def added(a: int, b: int, add: Add) -> int:
     m, e = add.multiplier, add.exponent
     match rule:
         case ThreeRescales():
-            terms = [
-                fixed_pointed((v - z) << rule.left_shift, three_rules(rule)[i], at(m, i), at(e, i), 0)
-                for i, (v, z) in enumerate(((a, za), (b, zb)))
-            ]
+            lefts, exponents = zip(*operand_shifts(add), strict=True)
+            taken = [shifted(v, -left, Rounding.FLOOR) for v, left in zip((a - za, b - zb), lefts, strict=True)]
+            terms = [fixed_pointed(v, three_rules(rule)[i], at(m, i), exponents[i], 0) for i, v in enumerate(taken)]
             y = fixed_pointed(terms[0] + sign * terms[1], rule.requantize, at(m, 2), at(e, 2), 0) + add.zero_point
             y = held(y, rule.requantize.sum, Overflow.WRAP)
         case TwoMultipliers():

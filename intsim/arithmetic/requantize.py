@@ -24,8 +24,8 @@ from intsim.target import (
 F32 = np.float32
 
 
-def requantized(acc: int, rescale: Rescale, channel: int) -> int:
-    """The accumulator in the output's integers (5)-(9)."""
+def requantized(acc: int, rescale: Rescale, channel: int, place: int = 0) -> int:
+    """The accumulator in the output's integers (5)-(9); `place`: which one of its sample's."""
     rule, zero = rescale.rule, rescale.zero_point
     if isinstance(rule, Float32Requantize):
         assert rescale.multiplier is not None
@@ -38,8 +38,7 @@ def requantized(acc: int, rescale: Rescale, channel: int) -> int:
             assert rescale.thresholds is not None
             return rescale.low + sum(acc >= int(t) for t in rescale.thresholds[c])
         case FixedPoint():
-            if rescale.tail is not None and rule.lanes is not None and channel >= rescale.tail:
-                rule = replace(rule, rounding=rule.lanes.tail)
+            rule = tail_rule(rule) if in_tail(rescale, channel, place) else rule
             y = fixed_pointed(acc, rule, at(rescale.multiplier, c), at(rescale.exponent, c), zero)
         case PowerOfTwo():
             y = _last_rounding(acc, -at(rescale.exponent, c), rule, zero)
@@ -57,13 +56,40 @@ def requantized(acc: int, rescale: Rescale, channel: int) -> int:
     return bounded(y, rescale.low, rescale.high, rescale.overflow)
 
 
+def in_tail(rescale: Rescale, channel: int, place: int) -> bool:
+    """Whether the rule's lanes do not hold the integer at this place and channel of its sample (5)."""
+    rule = rescale.rule
+    if rescale.tail is None or not isinstance(rule, FixedPoint) or rule.lanes is None:
+        return False
+    if rule.lanes.of == "flat":
+        return (place, channel) >= (rescale.tail_place, rescale.tail)
+    return place >= rescale.tail_place and channel >= rescale.tail
+
+
+def tail_rule(rule: FixedPoint) -> FixedPoint:
+    """The rule of the integers that its lanes do not hold."""
+    return rule if rule.lanes is None else replace(rule, rounding=rule.lanes.tail, left=rule.lanes.left, lanes=None)
+
+
+def tail_of(rule: Requantize, places: int, channels: int) -> dict[str, int]:
+    """`tail` and `tail_place` of an output `[places, channels]`; none where the rule has no lanes."""
+    if not isinstance(rule, FixedPoint) or rule.lanes is None:
+        return {}
+    size = rule.lanes.size
+    if rule.lanes.of == "flat":
+        place, channel = divmod(places * channels // size * size, channels)
+        return {"tail": channel, "tail_place": place}
+    place = places - places % size if rule.lanes.of == "blocks" else 0
+    return {"tail": channels - channels % size, "tail_place": place}
+
+
 def fixed_pointed(acc: int, rule: FixedPoint, m: int, e: int, zero: int) -> int:
     """acc * M * 2^(e - B), B the bits of M, with the rule's registers and roundings, and the zero point (5)."""
     bits = multiplier_bits(rule)
     if rule.first is None:
         n, right = held(acc * m, rule.product, Overflow.WRAP), bits - e
     else:
-        a = held(acc << max(e, 0), rule.register, Overflow.WRAP)
+        a = held(acc << max(e, 0), rule.register, rule.left)
         n = held(shifted(a * m, bits, rule.first), rule.register, Overflow.SATURATE)
         right = max(-e, 0)
     return _last_rounding(n, right, rule, zero)

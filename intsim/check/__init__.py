@@ -1,5 +1,7 @@
 """Whether a Program can be run: every name known, every shape and range as its steps need them."""
 
+from math import prod
+
 from intsim.check.require import require
 from intsim.check.rules import check_add, check_lookup, check_range, check_rescale, check_softmax, rescales
 from intsim.check.shapes import check_shapes
@@ -58,9 +60,9 @@ def _check_step(step: Step, known: dict[str, Tensor], program: Program) -> None:
         require(not wrong, wrong, step.name)
     found = output_shape(step.compute, *shapes)
     require(found == output.shape, f"computes {found}, its output has {output.shape}", step.name)
-    channels = output.shape[-1] if isinstance(step.compute, Dot) else 1
+    *places, channels = output.shape if isinstance(step.compute, Dot) else (1, 1)
     for rescale in rescales(step.compute):
-        check_rescale(rescale, output.affine, channels, step.name)
+        check_rescale(rescale, output.affine, channels, prod(places), step.name)
     check_range(step.compute, [known[name].affine for name in step.inputs], output.affine, step.name)
     if isinstance(step.compute, Add):
         check_add(step.compute, step.name)

@@ -61,7 +61,7 @@ def rescales(compute: Compute) -> list[Rescale]:
     return []
 
 
-def check_rescale(rescale: Rescale, affine: Affine, channels: int, where: str) -> None:
+def check_rescale(rescale: Rescale, affine: Affine, channels: int, places: int, where: str) -> None:
     """The numbers of a requantization are those of its rule."""
     low, high = affine.type.low, affine.type.high
     require(low <= rescale.low <= rescale.high <= high, "clamps outside its output's type", where)
@@ -70,6 +70,9 @@ def check_rescale(rescale: Rescale, affine: Affine, channels: int, where: str) -
     lanes = isinstance(rule, FixedPoint) and rule.lanes is not None
     require((rescale.tail is not None) == lanes, "says which channels fill no vector, or does not", where)
     require(0 <= (rescale.tail or 0) <= channels, f"has a tail from channel {rescale.tail} on", where)
+    blocks = isinstance(rule, FixedPoint) and rule.lanes is not None and rule.lanes.of != "channels"
+    most = places if blocks else 0
+    require(0 <= rescale.tail_place <= most, f"has a tail from place {rescale.tail_place} on", where)
     if rescale.addend is not None:
         before = isinstance(rule, Float32Scale) and rule.zero_point == "before"
         require(before, "adds a float to a rule that takes none", where)

@@ -141,8 +141,9 @@ def _at_places(trial: Trial, layer: Layer, sieve: _Sieve, run: Run) -> np.ndarra
     dot, zero = program.steps[0].compute, program.tensors[program.steps[-1].outputs[0]].affine.zero
     assert isinstance(dot, Dot)
     shape = sieve.evidence.want.shape
-    channels = sieve.places // math.prod(shape[2:]) % shape[1]
-    out = [requantized(acc, dot.rescale, c) for acc, c in zip(sums.tolist(), channels.tolist(), strict=True)]
+    samples, places = np.divmod(sieve.places, math.prod(shape[2:]))
+    each = zip(sums.tolist(), (samples % shape[1]).tolist(), places.tolist(), strict=True)
+    out = [requantized(acc, dot.rescale, c, place) for acc, c, place in each]
     for step in program.steps[1:]:
         assert isinstance(step.compute, Clip)
         low, high = step.compute.low, step.compute.high

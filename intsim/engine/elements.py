@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from msgspec.structs import replace
 
-from intsim.arithmetic import three_rules
+from intsim.arithmetic import operand_shifts, three_rules
 from intsim.engine.calls import Call, Native, fitting
 from intsim.engine.rescale import Requantizer, plan_rescale, settle
 from intsim.engine.rooms import Room
@@ -205,8 +205,11 @@ def _terms(compute: Add) -> tuple[Tables, Tables, Rescale] | None:
     match rule:
         case ThreeRescales():
             steps = _steps(compute, rule)
+            if max(left for left, _ in operand_shifts(compute)) > 40:
+                return None
             first, second = (
-                (_shifted(_rescaled(s, 0), z, rule.left_shift)) for s, z in zip(steps, (za, zb), strict=False)
+                _shifted(_rescaled(steps[i], 0), z, left)
+                for i, (z, (left, _)) in enumerate(zip((za, zb), operand_shifts(compute), strict=True))
             )
             return first, second, steps[2]
         case TwoMultipliers():
@@ -242,6 +245,7 @@ def _steps(compute: Add, rule: ThreeRescales) -> list[Rescale]:
     assert compute.multiplier is not None
     assert compute.exponent is not None
     each = [replace(one, zero_point="after") for one in three_rules(rule)]  # with zero point 0 both are the same
+    exponents = [*(e for _, e in operand_shifts(compute)), int(compute.exponent[2])]
     return [
         Rescale(
             rule=each[i],
@@ -250,14 +254,14 @@ def _steps(compute: Add, rule: ThreeRescales) -> list[Rescale]:
             high=compute.high if i == 2 else FAR,
             overflow=Overflow.SATURATE,
             multiplier=compute.multiplier[i : i + 1],
-            exponent=compute.exponent[i : i + 1],
+            exponent=np.array(exponents[i : i + 1], np.int64),
         )
         for i in range(3)
     ]
 
 
 def _shifted(table: Tables, zero: int, left: int) -> Tables:
-    return lambda q: table((q - zero) << left)
+    return lambda q: table((q - zero) << left if left > 0 else (q - zero) >> min(-left, 62))
 
 
 def _times(zero: int, factor: int) -> Tables:

@@ -3,7 +3,7 @@
 import numpy as np
 from msgspec.structs import replace
 
-from intsim.arithmetic import multiplier_bits, three_rules
+from intsim.arithmetic import multiplier_bits, operand_shifts, three_rules
 from intsim.engine.codes import rounding_code
 from intsim.engine.rescale import LIMIT, plan_rescale
 from intsim.engine.step import Run, plain, requantizing
@@ -93,6 +93,8 @@ def _three(add: Add, channels: int, centred: list[int], dtype: np.dtype) -> tupl
     assert add.multiplier is not None
     assert add.exponent is not None
     each = [replace(one, zero_point="after") for one in three_rules(rule)]  # with zero point 0 both are the same
+    lefts, exponents = zip(*operand_shifts(add), strict=True)
+    exponents = (*exponents, int(add.exponent[2]))
     steps = [
         Rescale(
             rule=each[i],
@@ -101,31 +103,31 @@ def _three(add: Add, channels: int, centred: list[int], dtype: np.dtype) -> tupl
             high=add.high if i == 2 else LIMIT >> 2,
             overflow=Overflow.SATURATE,
             multiplier=add.multiplier[i : i + 1],
-            exponent=add.exponent[i : i + 1],
+            exponent=np.array(exponents[i : i + 1], np.int64),
         )
         for i in range(3)
     ]
-    reach = [c << rule.left_shift for c in centred]
+    reach = [c << max(left, 0) for c, left in zip(centred, lefts, strict=True)]
     terms = [requantizing(plan_rescale(steps[i], channels, (-reach[i], reach[i])), np.dtype(np.int64)) for i in (0, 1)]
-    scaled = [_term(add, i, reach[i]) for i in (0, 1)]
+    scaled = [_term(add, i, reach[i], exponents[i]) for i in (0, 1)]
     if max(*reach, *scaled) >= LIMIT >> 3:
         return None
     last = requantizing(plan_rescale(steps[2], channels, (-sum(scaled), sum(scaled))), dtype)
-    (za, zb), left, sign = add.zero_points, rule.left_shift, -1 if add.subtract else 1
+    sign = -1 if add.subtract else 1
 
     def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        pair = [((v.astype(np.int64) - z) << left).reshape(-1, channels) for v, z in ((a, za), (b, zb))]
+        taken = [v.astype(np.int64).reshape(-1, channels) - z for v, z in zip((a, b), add.zero_points, strict=True)]
+        pair = [v << left if left > 0 else v >> min(-left, 62) for v, left in zip(taken, lefts, strict=True)]
         return last(terms[0](pair[0]) + sign * terms[1](pair[1])).reshape(a.shape)
 
     return "fixed_point, three times", "", run
 
 
-def _term(add: Add, i: int, reach: int) -> int:
+def _term(add: Add, i: int, reach: int, e: int) -> int:
     """A bound of the i-th operand after its requantization."""
     assert isinstance(add.rule, ThreeRescales)
     assert add.multiplier is not None
-    assert add.exponent is not None
-    m, e, rule = int(add.multiplier[i]), int(add.exponent[i]), three_rules(add.rule)[i]
+    m, rule = int(add.multiplier[i]), three_rules(add.rule)[i]
     bound = ((reach << max(e, 0)) * m >> (multiplier_bits(rule) + max(-e, 0))) + 3
     return bound if rule.middle is None else max(bound, 1 << rule.middle.bits)
 

@@ -10,8 +10,7 @@ from intsim.engine.functions import plan_lookup, plan_softmax
 from intsim.engine.moving import plan_interpolate, plan_pad, plan_rearrange, plan_take
 from intsim.engine.pairs import plan_pair
 from intsim.engine.pools import plan_average_pool, plan_max_pool
-from intsim.engine.rescale import plan_rescale
-from intsim.engine.step import Run, requantizing
+from intsim.engine.step import Run, requantizing_places
 from intsim.engine.sums import plan_sums
 from intsim.ops.dot import shape_of_dot
 from intsim.program import (
@@ -104,12 +103,13 @@ def _planned(
     match compute:
         case Dot():
             sums = plan_sums(compute, shape, inside, count)
-            rescale = plan_rescale(compute.rescale, len(compute.weight), sums.value)
+            *at, channels_out = shape_of_dot(compute, shape)
+            kernel, run = requantizing_places(compute.rescale, prod(at), channels_out, sums.value, dtype)
             return Planned(
                 step=step,
-                kernel=f"{sums.kernel}; {rescale.kernel}",
+                kernel=f"{sums.kernel}; {kernel}",
                 why=sums.why,
-                run=requantizing(rescale, dtype),
+                run=run,
                 shape=shape_of_dot(compute, shape),
                 sums=sums,
                 last=last,

@@ -7,7 +7,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from intsim.arithmetic import multiplier_bits, requantized
+from intsim.arithmetic import multiplier_bits, requantized, tail_rule
 from intsim.engine.codes import cast_code, cast_takes, overflow_code, rounding_code
 from intsim.integers import Overflow, Rounding
 from intsim.program import Rescale
@@ -44,7 +44,9 @@ def settle(requantizer: Requantizer, acc: np.ndarray, out: np.ndarray) -> None:
 def plan_rescale(rescale: Rescale, channels: int, acc: Interval) -> Requantizer:
     """The requantization of accumulators `[rows, channels]` that lie in `acc`."""
     planned = None
-    rescale = _without_sum(rescale, max(map(abs, acc)))
+    rescale = _without_left(_without_sum(rescale, max(map(abs, acc))), max(map(abs, acc)))
+    if by_place(rescale):
+        return Requantizer(kernel="python", why="places round in two ways", numbers=None, rescale=rescale)
     if rescale.overflow is Overflow.SATURATE:  # ends that no kernel's result reaches
         rescale = replace(rescale, low=max(rescale.low, 1 - LIMIT), high=min(rescale.high, LIMIT - 1))
     match rescale.rule if max(map(abs, acc)) < LIMIT else None:
@@ -77,6 +79,36 @@ def _without_sum(rescale: Rescale, largest: int) -> Rescale:
     if middle is not None and middle.signed and not middle.shift and middle.bits >= rule.sum:
         middle = None
     return replace(rescale, rule=replace(rule, sum=None, middle=middle))
+
+
+def _without_left(rescale: Rescale, largest: int) -> Rescale:
+    """With shifts to the left that wrap, where they take no accumulator up to `largest` out of its register."""
+    rule = rescale.rule
+    if not isinstance(rule, FixedPoint) or rule.first is None:
+        return rescale
+    assert rescale.exponent is not None
+    if largest << max(int(rescale.exponent.max()), 0) >= 1 << rule.register - 1:
+        return rescale
+    lanes = None if rule.lanes is None else replace(rule.lanes, left=Overflow.WRAP)
+    if lanes is not None and lanes.tail is rule.rounding:
+        return parted(replace(rescale, rule=replace(rule, left=Overflow.WRAP, lanes=lanes)))[0]
+    return replace(rescale, rule=replace(rule, left=Overflow.WRAP, lanes=lanes))
+
+
+def by_place(rescale: Rescale) -> bool:
+    """Whether more than the last roundings of some channels differ from the others."""
+    rule = rescale.rule
+    if not isinstance(rule, FixedPoint) or rule.lanes is None:
+        return False
+    return rule.lanes.of != "channels" or rule.lanes.left is not rule.left
+
+
+def parted(rescale: Rescale) -> tuple[Rescale, Rescale]:
+    """The requantization of what fills the rule's lanes, and that of what does not."""
+    assert isinstance(rescale.rule, FixedPoint)
+    rules = replace(rescale.rule, lanes=None), tail_rule(rescale.rule)
+    whole, rest = (replace(rescale, rule=rule, tail=None, tail_place=0) for rule in rules)
+    return whole, rest
 
 
 def _plain(rescale: Rescale, acc: np.ndarray, out: np.ndarray) -> None:
@@ -193,6 +225,8 @@ def _fixed(rescale: Rescale, channels: int, acc: Interval) -> Requantizer | None
 
     rule, numbers = rescale.rule, _numbers(rescale)
     assert isinstance(rule, FixedPoint | PowerOfTwo)
+    if isinstance(rule, FixedPoint) and rule.left is not Overflow.WRAP:
+        return None
     if not cast_takes(rule.middle) or max(abs(rescale.low), abs(rescale.high)) >= LIMIT:
         return None
     largest = max(abs(acc[0]), abs(acc[1]))

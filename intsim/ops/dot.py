@@ -6,13 +6,13 @@ import math
 import numpy as np
 from msgspec.structs import replace
 
-from intsim.arithmetic import accumulated, held, moved, product, requantized, shifted
+from intsim.arithmetic import accumulated, held, moved, product, requantized, shifted, tail_of
 from intsim.graph import Node, Shape
 from intsim.integers import Affine, IntType, Rounding
 from intsim.ops.site import Site, ints, positions, rescale, window
 from intsim.ops.wiring import shape_of_pad
 from intsim.program import Dot, Overflows, Pad, Take, Window
-from intsim.target import FixedPoint, Rules, rules
+from intsim.target import Extent, Rules, rules
 
 
 def lower_conv(node: Node, site: Site) -> Dot:
@@ -74,15 +74,16 @@ def _lower(site: Site, weight: np.ndarray, win: Window, group: int, affine: Affi
     outputs = len(weight)
     grouping = _grouping(group, weight.shape[-1], outputs)
     x = site.inputs[0]
-    rule = rules(site.target, site.node.op, grouping, x.type.signed, affine.type.signed)
+    places = math.prod(site.shape(site.node.outputs[0])[:-1])
+    extent = Extent(places=places, products=math.prod(weight.shape[1:]), outputs=outputs)
+    rule = rules(site.target, site.node.op, grouping, x.type.signed, affine.type.signed, extent)
     if affine.axis not in (None, 0):
         raise site.error(f"weights have a scale per slice of axis {affine.axis}", "quantize per output channel")
     coarser = 0 if rule.mac.write_back is None else rule.mac.write_back.shift
     bias = _bias(site, rule, coarser, outputs)
     coarser += 0 if rule.mac.product is None else rule.mac.product.shift
     settled = rescale(site, rule.requantize, math.ldexp(x.scale[0], coarser), affine.scale)
-    if isinstance(rule.requantize, FixedPoint) and rule.requantize.lanes is not None:
-        settled = replace(settled, tail=outputs - outputs % rule.requantize.lanes.size)
+    settled = replace(settled, **tail_of(rule.requantize, places, outputs))
     dot = Dot(
         window=win,
         group=group,
@@ -251,5 +252,8 @@ def requantized_array(dot: Dot, acc: np.ndarray) -> np.ndarray:
     """The output's integers from the raw accumulators `[n, ..., o]`."""
     out = np.empty_like(acc)
     for index in np.ndindex(acc.shape):
-        out[index] = requantized(int(acc[index]), dot.rescale, index[-1])
+        place = 0
+        for at, size in zip(index[1:-1], acc.shape[1:-1], strict=True):
+            place = place * size + at
+        out[index] = requantized(int(acc[index]), dot.rescale, index[-1], place)
     return out

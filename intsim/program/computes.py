@@ -15,8 +15,9 @@ class Rescale(Struct, frozen=True, kw_only=True, eq=False):
     `multiplier` of that type. Float32Requantize: `multiplier` float32 [sx, sy]. Thresholds: `thresholds` int64
     `[c or 1, levels]`, ascending. The result, `zero_point` added, is put into `low..high` by `overflow`: saturation
     clamps, wrapping is modulo high - low + 1. `addend`: float32 `[1]`, under a Float32Scale that has the zero point
-    before the rounding: what is added there instead of it, for sums from which no zero point was taken. `tail`: the
-    first of the channels that the rule's lanes do not hold; None where it has no lanes.
+    before the rounding: what is added there instead of it, for sums from which no zero point was taken. `tail`,
+    `tail_place`: the channel and the place of the first integer that the rule's lanes do not hold; None and 0 where it
+    has no lanes.
     """
 
     rule: Requantize
@@ -29,6 +30,7 @@ class Rescale(Struct, frozen=True, kw_only=True, eq=False):
     thresholds: np.ndarray | None = None
     addend: np.ndarray | None = None
     tail: int | None = None
+    tail_place: int = 0
 
 
 class Window(Struct, frozen=True, kw_only=True):

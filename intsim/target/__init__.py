@@ -35,7 +35,7 @@ from intsim.target.functions import (
     Swish,
     TwoSlopes,
 )
-from intsim.target.machine import Conversion, Fidelity, Override, Rules, Scheme, Target, conversion, rules
+from intsim.target.machine import Conversion, Extent, Fidelity, Override, Rules, Scheme, Target, conversion, rules
 from intsim.target.requantize import (
     FixedPoint,
     Float32Requantize,
@@ -61,6 +61,7 @@ __all__ = [
     "DequantizedAdd",
     "Divide",
     "ExactFunction",
+    "Extent",
     "Factors",
     "Fidelity",
     "FixedPoint",

@@ -19,13 +19,15 @@ class ThreeRescales(
 ):
     """gemmlowp's: both operands << left_shift, rescaled by `requantize` to twice the larger scale, added, rescaled.
 
-    `inputs`: the rule of the operands' rescales, where it is not the sum's. `powers_of_two`: the rule where all three
-    scales are powers of two and one operand has the output's; None: the same.
+    `inputs`: the rule of the operands' rescales, where it is not the sum's. `early`: an operand is shifted by
+    left_shift and its own exponent at once, to the right rounding down, before it is multiplied. `powers_of_two`: the
+    rule where all three scales are powers of two and one operand has the output's; None: the same.
     """
 
     left_shift: int = 20
     requantize: FixedPoint = FixedPoint(first=Rounding.HALF_UP, rounding=Rounding.HALF_AWAY)
     inputs: FixedPoint | None = None
+    early: bool = False
     powers_of_two: ShiftedAdd | None = None
 
     def __post_init__(self) -> None:

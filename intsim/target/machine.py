@@ -51,13 +51,17 @@ class Override(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `op`: "Conv", "ConvTranspose" or "Gemm". `grouping`: of more than one group "depthwise" (each with one input and one
     output channel), "multiplied" (one input and several outputs), "grouped" (several inputs); of one group "single" (of
     one input and one output channel), "dense".
-    `signed_activations`, `signed_weights`: the operands' types.
+    `signed_activations`, `signed_weights`: the operands' types. `places`: how many places the output has (a
+    fully connected one has one). `products`, `outputs`: so many in a sum, or output channels, or more.
     """
 
     op: Literal["Conv", "ConvTranspose", "Gemm"] | None = None
     grouping: Literal["depthwise", "multiplied", "grouped", "single", "dense"] | None = None
     signed_activations: bool | None = None
     signed_weights: bool | None = None
+    places: int | None = None
+    products: int | None = None
+    outputs: int | None = None
     mac: Mac | None = None
     bias: Bias | None = None
     requantize: Requantize | None = None
@@ -130,8 +134,18 @@ class Rules(Struct, frozen=True, kw_only=True):
     requantize: Requantize
 
 
-def rules(target: Target, op: str, grouping: str, signed_activations: bool, signed_weights: bool) -> Rules:
-    """The target's rules for one kind of product sum; a later override wins."""
+class Extent(Struct, frozen=True, kw_only=True):
+    """How large a sum of products is: `places` of the output, `products` in one sum, `outputs`: its channels."""
+
+    places: int = 1
+    products: int = 1
+    outputs: int = 1
+
+
+def rules(
+    target: Target, op: str, grouping: str, signed_activations: bool, signed_weights: bool, extent: Extent | None = None
+) -> Rules:
+    """The target's rules for one kind of product sum, of any extent where none is given; a later override wins."""
     chosen = Rules(mac=target.mac, bias=target.bias, requantize=target.requantize)
     for override in target.overrides:
         conditions = (
@@ -140,13 +154,22 @@ def rules(target: Target, op: str, grouping: str, signed_activations: bool, sign
             (override.signed_activations, signed_activations),
             (override.signed_weights, signed_weights),
         )
-        if all(wanted is None or wanted == found for wanted, found in conditions):
+        if all(wanted is None or wanted == found for wanted, found in conditions) and _extends(override, extent):
             chosen = Rules(
                 mac=override.mac or chosen.mac,
                 bias=override.bias or chosen.bias,
                 requantize=override.requantize or chosen.requantize,
             )
     return chosen
+
+
+def _extends(override: Override, extent: Extent | None) -> bool:
+    """Whether the sum is as large as the override wants it."""
+    wanted = (override.places, override.products, override.outputs)
+    if extent is None:
+        return wanted == (None, None, None)
+    places, products, outputs = wanted
+    return places in (None, extent.places) and extent.products >= (products or 0) and extent.outputs >= (outputs or 0)
 
 
 def conversion(target: Target, source: IntType, goal: IntType) -> Requantize:

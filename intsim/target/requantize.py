@@ -4,16 +4,23 @@ from typing import Literal
 
 from msgspec import Struct
 
-from intsim.integers import Rounding
+from intsim.integers import Overflow, Rounding
 from intsim.target.fields import within
 from intsim.target.sums import Cast
 
 
 class Lanes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Output channels go in groups of `size`; those after the last whole group make their last rounding by `tail`."""
+    """Integers go in groups of `size`; those after the last whole group make their last rounding by `tail`.
+
+    `of` "channels": the output channels go so, at every place; "flat": all integers of a sample's output, place by
+    place; "blocks": channels and places, and what remains is where neither fills a group. `left`: what becomes there
+    of a number that a shift to the left takes out of its register.
+    """
 
     size: int = 8
     tail: Rounding = Rounding.HALF_AWAY
+    of: Literal["channels", "flat", "blocks"] = "channels"
+    left: Overflow = Overflow.WRAP
 
     def __post_init__(self) -> None:
         within("a group's size", self.size, 1, 1 << 20)
@@ -23,7 +30,8 @@ class FixedPoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     """real scale ~ M * 2^(e - bits), 2^(bits-1) <= M < 2^bits, encoded with `encoding`.
 
     `first` None: y = rounding(a * M / 2^(bits - e)), one rounding. Otherwise two: h = first(wrap(a << max(e, 0)) * M /
-    2^bits) saturated to `register`, y = rounding(h / 2^max(-e, 0)). Then `middle`, the zero point, the clamp.
+    2^bits) saturated to `register`, y = rounding(h / 2^max(-e, 0)). Then `middle`, the zero point, the clamp. `left`:
+    what the shift to the left does instead of wrapping.
 
     `keep`: M is then rounded half up to so many bits, at most 2^keep - 1, and the shift is that much shorter.
     `shared`: one exponent for all channels, the one of the largest scale. `product`: a * M wraps in so many bits.
@@ -52,6 +60,7 @@ class FixedPoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     float32_product: bool = False
     float32_quotient: bool = False
     lanes: Lanes | None = None
+    left: Overflow = Overflow.WRAP
 
     def __post_init__(self) -> None:
         within("bits", self.bits, 1, 62)
@@ -64,6 +73,9 @@ class FixedPoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
             raise ValueError("sum goes with a zero point after the rounding")
         if self.first is not None and (self.product, self.doubled) != (None, None):
             raise ValueError("product and doubled go with a single rounding: leave out first")
+        lefts = {self.left} if self.lanes is None else {self.left, self.lanes.left}
+        if self.first is None and lefts != {Overflow.WRAP}:
+            raise ValueError("left goes with two roundings: give first")
         if not self.normalized and (self.keep is not None or self.shared):
             raise ValueError("keep and shared go with normalized multipliers")
         if self.float32_quotient and not self.float32_product:

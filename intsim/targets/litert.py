@@ -46,8 +46,11 @@ DOUBLE = FixedPoint(first=Rounding.HALF_UP, rounding=Rounding.HALF_AWAY)
 DOUBLE_UP = FixedPoint(first=Rounding.HALF_UP, rounding=Rounding.HALF_UP)
 IN_LANES = replace(DOUBLE_UP, lanes=Lanes(size=8, tail=Rounding.HALF_AWAY))
 SINGLE = FixedPoint(rounding=Rounding.HALF_UP)
+PORTABLE = replace(SINGLE, middle=Cast(bits=32))
 DOUBLE_F32, DOUBLE_UP_F32, SINGLE_F32 = (replace(rule, float32_product=True) for rule in (DOUBLE, DOUBLE_UP, SINGLE))
 MULTIPLY, MULTIPLY_ONCE = (replace(rule, float32_quotient=True) for rule in (DOUBLE_F32, SINGLE_F32))
+IN_FLAT = replace(DOUBLE_UP_F32, lanes=Lanes(of="flat", size=16))
+IN_BLOCKS = replace(DOUBLE_F32, lanes=Lanes(of="blocks", size=4, left=Overflow.SATURATE))
 Q15 = FixedPoint(keep=15, rounding=Rounding.HALF_UP)
 IN_FLOAT64 = Float64Scale(rounding=Rounding.HALF_AWAY)
 STEPS = Resize(nearest="float32", linear="step", bits=10, rounding=Rounding.HALF_AWAY)
@@ -108,7 +111,7 @@ _KERNELS = (
     Override(op="Conv", grouping="grouped", signed_weights=False, requantize=DOUBLE_F32),
     Override(op="Conv", grouping="depthwise", signed_weights=False, requantize=DOUBLE_F32),
     Override(op="Conv", grouping="multiplied", signed_weights=False, requantize=DOUBLE_F32),
-    Override(op="ConvTranspose", signed_weights=False, requantize=DOUBLE_UP_F32),
+    Override(op="ConvTranspose", signed_weights=False, requantize=IN_FLAT),
 )
 """LiteRT's own kernels beside ruy's."""
 
@@ -123,7 +126,7 @@ LITERT_RUY_X86 = replace(
         Override(op="Conv", signed_weights=False, requantize=DOUBLE_UP_F32),
         *_KERNELS,
     ),
-    add=ThreeRescales(left_shift=20, inputs=SINGLE, requantize=replace(DOUBLE, sum=16)),
+    add=ThreeRescales(left_shift=20, inputs=SINGLE, early=True, requantize=replace(DOUBLE, sum=16)),
     subtract=LITERT_REF.add,
     multiply=replace(MULTIPLY, middle=Cast(bits=16, overflow=Overflow.SATURATE), sum=16),
     convert=DOUBLE_UP,
@@ -136,8 +139,8 @@ LITERT_RUY_X86 = replace(
         "GetQuantizedConvolutionMultipler; sub and mean as the reference. By place, not by channel, and so not here: "
         "of the 16 flat integers that do not fill a vector at the end of a tensor, those of an add or a product are "
         "the reference's (an operand that broadcasts makes shorter runs with such ends; one integer added to a run has "
-        "operands rounded half up, then down), those of a move between affines and of "
-        "an uint8 transposed convolution half away. Not here either: a mean that keeps its axes (integer_ops/mean.h: "
+        "operands rounded half up, then down), those of a move between affines "
+        "half away. Not here either: a mean that keeps its axes (integer_ops/mean.h: "
         "f32(sx / f32(n sy)), the raw sum, the zero point rounded on its own), and a depthwise convolution of one "
         "input channel, which is read as a convolution"
     ),
@@ -159,17 +162,21 @@ LITERT_RUY_PORTABLE = replace(
     LITERT_RUY_X86,
     name="litert_ruy_portable",
     description="LiteRT's built-in kernels on x86 without AVX2 (ruy's portable path): one rounding half up",
-    requantize=replace(SINGLE, middle=Cast(bits=32)),
+    requantize=PORTABLE,
     overrides=(
-        Override(op="Gemm", requantize=DOUBLE_UP_F32),
-        Override(op="Conv", signed_weights=False, requantize=DOUBLE_F32),
+        Override(op="Gemm", requantize=replace(PORTABLE, float32_product=True)),
+        Override(op="Gemm", signed_weights=False, requantize=IN_BLOCKS),
+        Override(op="Conv", signed_weights=False, requantize=IN_BLOCKS),
+        Override(op="Gemm", places=1, products=8, outputs=4, requantize=DOUBLE_UP_F32),
+        Override(op="Conv", places=1, products=8, outputs=4, requantize=DOUBLE_UP),
+        Override(op="Conv", places=1, products=8, outputs=4, signed_weights=False, requantize=DOUBLE_UP_F32),
         *_KERNELS,
     ),
     source=(
-        "google/ruy 2af88863 ruy/apply_multiplier.cc ApplyMultiplier: its result wraps in 32 bits. One scale for all "
-        f"channels goes to gemmlowp ({LITERT}../cpu_backend_gemm_x86.h), one row by 4 outputs and 8 inputs or more to "
-        "cpu_backend_gemm_custom_gemv.h, whose rounding is here that of fully connected: smaller ones, and "
-        "convolutions with one output place, are not told apart. The rest as litert_ruy_x86"
+        "google/ruy 2af88863 ruy/apply_multiplier.cc ApplyMultiplier: its result wraps in 32 bits. uint8 goes to "
+        f"gemmlowp ({LITERT}../cpu_backend_gemm_x86.h), whose shift to the left saturates where neither channels nor "
+        "places fill a block of 4 (fixedpoint.h ShiftLeft); one output place (of one sample at a time), of 8 products "
+        "and 4 channels or more, to cpu_backend_gemm_custom_gemv.h. The rest as litert_ruy_x86"
     ),
     fidelity="source",
 )
@@ -226,9 +233,12 @@ LITERT_16X8_BUILTIN = replace(
     LITERT_16X8,
     name="litert_16x8_builtin",
     description="LiteRT's built-in and default kernels, 16-bit activations: in short registers where a scale is 2^-12",
+    add=ThreeRescales(left_shift=15, inputs=SINGLE, early=True, requantize=DOUBLE),
+    subtract=LITERT_16X8.add,
     functions=functions.LITERT_WIDE_BUILTIN,
     source=(
         "google-ai-edge/LiteRT f6745779 tflite/kernels/activations.cc SigmoidEval, TanhEval, "
-        "internal/optimized/optimized_ops.h Logistic, Tanh (int16); XNNPACK takes no 16 bits. All else as litert_16x8"
+        "internal/optimized/optimized_ops.h Logistic, Tanh (int16), integer_ops/add.h (int16); XNNPACK takes no 16 "
+        "bits. All else as litert_16x8, also the last integers of a sum's tensor that do not fill a vector of 16"
     ),
 )

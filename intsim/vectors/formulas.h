@@ -82,7 +82,7 @@ struct average {
 };
 
 struct add {
-    int rule, rounding, left_shift, fused, subtract;
+    int rule, rounding, left_shift, early, fused, subtract; /* early: exponents shift before the multiplication */
     struct rescale inputs, terms; /* the roundings of THREE_RESCALES: of its operands, of their sum */
     int zero_point_a, zero_point_b, zero_point, low, high;
     int64_t multiplier[3], exponent[3];
@@ -478,8 +478,11 @@ static inline int added(int a, int b, const struct add *d) {
         b = -b;
     switch (d->rule) {
     case THREE_RESCALES:
-        for (int i = 0; i < 2; i++)
-            x[i] = fixed_pointed(x[i] * ((wide)1 << d->left_shift), &d->inputs, d->multiplier[i], d->exponent[i], 0);
+        for (int i = 0; i < 2; i++) {
+            int left = d->left_shift + (d->early ? (int)d->exponent[i] : 0);
+            x[i] = shifted(x[i], -left, FLOOR);
+            x[i] = fixed_pointed(x[i], &d->inputs, d->multiplier[i], d->early ? 0 : d->exponent[i], 0);
+        }
         y = fixed_pointed(x[0] + sign * x[1], &d->terms, d->multiplier[2], d->exponent[2], 0) + d->zero_point;
         break;
     case TWO_MULTIPLIERS:

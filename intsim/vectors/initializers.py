@@ -77,7 +77,7 @@ _FIELDS: dict[type, str] = {
     Float64Scale: "rounding zero_point",
     Float32Requantize: "",
     Thresholds: "",
-    ThreeRescales: "left_shift requantize inputs powers_of_two",
+    ThreeRescales: "left_shift requantize inputs early powers_of_two",
     ShiftedAdd: "rounding",
     TwoMultipliers: "bits rounding middle",
     Float32Add: "fused",

@@ -11,6 +11,7 @@ from intsim.integers import IntType, Overflow, Rounding
 from intsim.target import (
     Bias,
     Cast,
+    Extent,
     FixedPoint,
     Float32Scale,
     Float64Scale,
@@ -104,12 +105,13 @@ def normal(target: Target) -> Any:
     signs_x = {t.signed for t in scheme.activations}
     signs_w = {t.signed for t in scheme.weights}
     widest = max(t.bits for t in scheme.activations)
-    sums = {}
+    sums, extents = {}, _extents(target)
     groupings = ("depthwise", "grouped", "single", "dense")
-    for op, grouping, x, w in itertools.product(("Conv", "ConvTranspose", "Gemm"), groupings, signs_x, signs_w):
+    every = itertools.product(("Conv", "ConvTranspose", "Gemm"), groupings, signs_x, signs_w, extents)
+    for op, grouping, x, w, extent in every:
         if op != "Gemm" or grouping in ("single", "dense"):
-            found = rules(target, op, grouping, x, w)
-            sums[op, grouping, x, w] = _sum(found, _most(target, x, w, found.mac), widest)
+            found = rules(target, op, grouping, x, w, extent)
+            sums[op, grouping, x, w, extent] = _sum(found, _most(target, x, w, found.mac), widest)
     others = {
         name: _rule(getattr(target, name), name, widest)
         for name in target.__struct_fields__
@@ -117,6 +119,15 @@ def normal(target: Target) -> Any:
         not in ("name", "description", "source", "fidelity", "verified_with", "mac", "bias", "requantize", "overrides")
     }
     return sums, others
+
+
+def _extents(target: Target) -> list[Extent]:
+    """Sums of every size that some override tells from another; all others are as one of these."""
+    sizes: list[set[int]] = [{1} for _ in range(3)]
+    for override in target.overrides:
+        for known, given in zip(sizes, (override.places, override.products, override.outputs), strict=True):
+            known.update(() if given is None else (max(given - 1, 1), given, given + 1))
+    return [Extent(places=p, products=k, outputs=o) for p, k, o in itertools.product(*map(sorted, sizes))]
 
 
 def _most(target: Target, x: bool, w: bool, mac: Mac) -> int:

@@ -106,6 +106,12 @@ def _changes(hint: Any, value: Any, path: str) -> Iterator[tuple[str, str, Any]]
         for name, inner in _hints(type(value)).items():
             if isinstance(value, Bias) and name in ("type", "shifted"):
                 continue  # what the quantizer must keep to; a sum that there is adds its bias as it is
+            if (
+                isinstance(value, Override)
+                and name in ("places", "products", "outputs")
+                and getattr(value, name) is None
+            ):
+                continue  # a size that nothing depends on
             for deeper, said, changed in _changes(inner, getattr(value, name), f"{path}.{name}"):
                 found = _made(value, name, changed)
                 if found is not None:

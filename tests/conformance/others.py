@@ -89,6 +89,9 @@ def _sums(kind: Kind, rng: np.random.RandomState, op: str, node: str) -> Iterato
         x, zeros = [v[:, :2] for v in pairs(rng, kind.type)], (-3, 3, -60) if "2^-20" in family else (-128,) * 3
         a, b, y = (kind.affine(s, z) for s, z in zip(scales, zeros, strict=True))
         yield case(kind, op, f"{op}, {family}", node, x, [a, b], y, x[0].shape[1:])
+    least = 0.99 * 2.0 ** (-24 if kind.type.bits == 8 else -27)  # a term of a unit or two, next to a tie
+    x, (a, b, y) = pairs(rng, kind.type), (kind.affine(s, z) for s, z in ((1.0, 3), (least, -5), (2.0, 7)))
+    yield case(kind, op, f"{op}, far apart", node, x, [a, b], y, x[0].shape[1:])
 
 
 def multiply(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:

@@ -29,6 +29,7 @@ def write_add(program: Program, layer: Layer, add: Add) -> str:
         "rule": RULES[type(rule)],
         "rounding": enum(getattr(rule, "rounding", Rounding.HALF_EVEN)),
         "left_shift": getattr(rule, "left_shift", 0),
+        "early": int(getattr(rule, "early", False)),
         "fused": int(getattr(rule, "fused", False)),
         "subtract": int(add.subtract),
         "inputs": _terms(inputs, None),
