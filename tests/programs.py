@@ -504,7 +504,10 @@ def any_move(rng: Rng, shape: tuple[int, ...], zero: int) -> Compute:
             bits = int(rng.integers(1, 16))
             counts = [int(rng.integers(1, 8)) for _ in shape[:-1]]
             sides = [[rng.integers(0, n, m) for n, m in zip(shape, counts, strict=False)] for _ in range(2)]
+            parts = [rng.uniform(0, 1, m).astype(np.float32) for m in counts]
+            floats = len(counts) == 2 and bool(rng.integers(0, 2))
             return Interpolate(
+                weights=tuple(np.stack([1 - part, part]) for part in parts) if floats else (),
                 lower=tuple(sides[0]),
                 upper=tuple(sides[1]),
                 fraction=tuple(rng.integers(0, (1 << bits) + 1, m) for m in counts),

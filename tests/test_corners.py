@@ -5,8 +5,10 @@ import pytest
 from msgspec.structs import replace
 
 from intsim import TARGETS
-from intsim.arithmetic import accumulated, cast, encoded, factors, requantized, rounded, shifted
+from intsim.arithmetic import accumulated, between_floats, cast, encoded, factors, requantized, rounded, shifted
 from intsim.integers import Overflow, Rounding
+from intsim.ops.resize import interpolate_meaning
+from intsim.program import Interpolate
 from intsim.target import Cast, Override, Target, rules
 from intsim.targets.hls4ml import ap_fixed
 
@@ -217,3 +219,18 @@ def test_the_product_of_two_scales_is_formed_as_each_kernel_does(
     for (sx, sw, sy, sums), answers in ((FIRST, first), (SECOND, second)):
         rescale = encoded(rule, sx, [sw], sy, zero_point=0, low=-128, high=127)
         assert tuple(requantized(acc, rescale, 0) for acc in sums) == answers
+
+
+@pytest.mark.parametrize(("value", "seen"), [(127, {126, 127}), (-128, {-128}), (-127, {-127, -126})])
+def test_maps_mixed_in_float32_may_come_out_nearer_to_zero_than_every_neighbour(value: int, seen: set[int]) -> None:
+    """onnxruntime cuts a float32 sum to an integer: the same everywhere is not the same afterwards."""
+    rows, columns = (between_floats(5, m, "half_pixel") for m in (17, 13))
+    mix = Interpolate(
+        lower=(rows[0], columns[0]),
+        upper=(rows[1], columns[1]),
+        fraction=(np.zeros(17, np.int64), np.zeros(13, np.int64)),
+        bits=1,
+        rounding=Rounding.TO_ZERO,
+        weights=(rows[2], columns[2]),
+    )
+    assert set(np.unique(interpolate_meaning(mix, np.full((1, 5, 5, 1), value))).tolist()) == seen

@@ -18,7 +18,7 @@ from intsim.arithmetic.requantize import (
     tail_of,
     tail_rule,
 )
-from intsim.arithmetic.resize import between, nearest
+from intsim.arithmetic.resize import between, between_floats, mixed, nearest
 from intsim.arithmetic.rounding import bounded, cast, held, moved, rounded, rounded_float, shifted
 from intsim.arithmetic.softmax import INVERSE, softmax_numbers, softmax_row
 from intsim.arithmetic.sums import accumulated, product
@@ -30,6 +30,7 @@ __all__ = [
     "add_rule",
     "added",
     "between",
+    "between_floats",
     "bounded",
     "cast",
     "encoded",
@@ -38,6 +39,7 @@ __all__ = [
     "fixed_point",
     "held",
     "in_tail",
+    "mixed",
     "moved",
     "multiplier_bits",
     "multiply_add",

@@ -214,7 +214,6 @@ def encoded(
             numbers = {"multiplier": np.array([F32(sx) * F32(sw[0]), sy], F32)}
         case Thresholds():
             steps = [Fraction(2 * (low - zero_point + i) + 1, 2) for i in range(high - low)]
-            numbers = {
-                "thresholds": np.array([[math.ceil(step / Fraction(d)) for step in steps] for d in ratios], np.int64)
-            }
+            exact = [Fraction(float(sx)) * Fraction(float(s)) / Fraction(float(sy)) for s in sw]
+            numbers = {"thresholds": np.array([[math.ceil(step / d) for step in steps] for d in exact], np.int64)}
     return Rescale(rule=rule, zero_point=zero_point, low=low, high=high, overflow=overflow, **numbers)

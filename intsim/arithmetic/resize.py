@@ -50,6 +50,29 @@ def between(n: int, m: int, coordinate: str, rule: Resize) -> tuple[np.ndarray, 
     return _neighbours(lower, [low + 1 for low in lower], fraction, n)
 
 
+def between_floats(n: int, m: int, coordinate: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(lower, upper, weights) of each of m outputs (34): int64 `[m]` twice, and the neighbours' float32 `[2, m]`."""
+    place = np.array([float(_quotient(i, n, m, coordinate)) for i in range(m)], F32)
+    if coordinate == "pytorch_half_pixel" and m == 1:
+        place = np.zeros(1, F32)
+    place = np.clip(place, F32(0), F32(n - 1))
+    lower = place.astype(np.int64)
+    upper = np.minimum(lower + 1, n - 1)
+    weights = np.stack([np.abs(place - upper.astype(F32)), np.abs(place - lower.astype(F32))])
+    return lower, upper, np.where(lower == upper, F32(0.5), weights)
+
+
+def mixed(corners: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The sum of four neighbours' integers `corners[2, 2, ...]` by their weights `y[2, ...]`, `x[2, ...]` (34), int64.
+
+    Every product and every sum is rounded to float32, in this order.
+    """
+    total = x[0] * y[0] * corners[0, 0].astype(F32)
+    for i, j in ((0, 1), (1, 0), (1, 1)):
+        total = total + x[j] * y[i] * corners[i, j].astype(F32)
+    return np.trunc(total).astype(np.int64)
+
+
 def ratio(n: int, m: int, coordinate: str) -> tuple[int, int]:
     """The step from output to output, as a ratio: of the distances of the ends, or of the sizes."""
     return (n - 1, m - 1) if coordinate == "align_corners" and m > 1 else (n, m)

@@ -84,6 +84,12 @@ def _check_interpolate(compute: Interpolate, shape: Shape, where: str) -> None:
     for size, *each in zip(shape, compute.lower, compute.upper, compute.fraction, strict=False):
         for index, most in zip(each, (size, size, (1 << compute.bits) + 1), strict=True):
             _check_indices(index, each[0].shape, most, where)
+    for weights, lower in zip(compute.weights, compute.lower, strict=False):
+        require(weights.dtype == np.float32 and weights.shape == (2, len(lower)), "has weights that are none", where)
+        require(bool(np.all((weights >= 0) & (weights <= 1))), "has weights beyond 0 to 1", where)
+        require(bool(np.all(weights.sum(0) <= 1)), "has weights beyond 1 together", where)
+    require(len(compute.weights) in (0, 2), "mixes floats along another number of axes than two", where)
+    require(not compute.weights or len(compute.lower) == 2, "mixes floats along another number of axes than two", where)
 
 
 def _check_indices(index: np.ndarray, shape: Shape, below: int, where: str) -> None:

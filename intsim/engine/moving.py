@@ -5,6 +5,7 @@ import numpy as np
 from intsim.engine.rescale import LIMIT, plan_rescale
 from intsim.engine.step import Run, plain, requantizing
 from intsim.integers import Overflow
+from intsim.ops.resize import floats_mixed
 from intsim.ops.wiring import pad_meaning, rearrange_meaning, take_meaning
 from intsim.program import Interpolate, Pad, Rearrange, Rescale, Take
 from intsim.ranges import Interval
@@ -28,6 +29,8 @@ def plan_take(take: Take, dtype: np.dtype) -> tuple[str, str, Run]:
 
 def plan_interpolate(mix: Interpolate, channels: int, known: Interval, dtype: np.dtype) -> tuple[str, str, Run]:
     """Neighbours mixed axis by axis in 64 bits, exactly; the sum is rounded once."""
+    if mix.weights:
+        return "interpolated", "", lambda x: floats_mixed(mix, x).astype(dtype)
     axes = len(mix.lower)
     ends = (known[0] << mix.bits * axes, known[1] << mix.bits * axes)
     if max(map(abs, ends)) >= LIMIT >> 1:

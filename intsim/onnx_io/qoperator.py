@@ -125,8 +125,8 @@ def _spell(
     if node.op not in MAKE:
         if any(of[name] != of[output] for name in read):
             raise IntsimError("keeps its integers, but its affines differ", where=where, mend="let them share")
-        if node.op == "Resize" and node.attributes["mode"] != "nearest":
-            raise IntsimError("interpolates in float here", where=where, mend="write QDQ instead")
+        if node.op == "Resize" and node.attributes["mode"] != "nearest" and len(quantized.graph.shapes[output]) != 3:
+            raise IntsimError("interpolates along other axes than two", where=where, mend="write QDQ instead")
         _spell_kept(draft, quantized, node, own, held[output])
         return
     operands = [[own[name], *_numbers(draft, quantized, name)] for name in node.inputs[:2] if name]

@@ -4,8 +4,9 @@ import itertools
 
 import numpy as np
 
-from intsim.arithmetic import between, nearest, shifted
+from intsim.arithmetic import between, between_floats, mixed, nearest, shifted
 from intsim.graph import Node, Shape
+from intsim.integers import Rounding
 from intsim.ops.site import Site
 from intsim.program import Interpolate, Take
 
@@ -22,6 +23,12 @@ def lower_resize(node: Node, site: Site) -> Take | Interpolate:
     if node.attributes["mode"] == "nearest":
         mode = str(node.attributes["nearest"])
         return Take(indices=(*(nearest(n, m, coordinate, mode, rule) for n, m in sizes), None))
+    if rule.linear == "quotient":
+        if len(sizes) != 2:
+            raise site.error(f"interpolates along {len(sizes)} axes in float32", "choose another resize rule")
+        lower, upper, weights = zip(*(between_floats(n, m, coordinate) for n, m in sizes), strict=True)
+        none = tuple(np.zeros(len(low), np.int64) for low in lower)
+        return Interpolate(lower=lower, upper=upper, fraction=none, bits=1, rounding=Rounding.TO_ZERO, weights=weights)
     found = [between(n, m, coordinate, rule) for n, m in sizes]
     lower, upper, fraction = zip(*found, strict=True)
     return Interpolate(lower=lower, upper=upper, fraction=fraction, bits=rule.bits, rounding=rule.rounding)
@@ -34,6 +41,8 @@ def shape_of_interpolate(mix: Interpolate, shape: Shape) -> Shape:
 
 def interpolate_meaning(mix: Interpolate, x: np.ndarray) -> np.ndarray:
     """The neighbours' weighted sum at every place, rounded once."""
+    if mix.weights:
+        return floats_mixed(mix, x)
     out = np.empty((len(x), *shape_of_interpolate(mix, x.shape[1:])), object)
     axes, whole = len(mix.lower), 1 << mix.bits
     for n, *place, c in itertools.product(*map(range, out.shape)):
@@ -47,3 +56,10 @@ def interpolate_meaning(mix: Interpolate, x: np.ndarray) -> np.ndarray:
             total += weight * int(x[(n, *at, c)])
         out[(n, *place, c)] = shifted(total, mix.bits * axes, mix.rounding)
     return out
+
+
+def floats_mixed(mix: Interpolate, x: np.ndarray) -> np.ndarray:
+    """The four neighbours of every place mixed in float32, int64 `[n, h, w, c]`."""
+    rows, columns = ([lower, upper] for lower, upper in zip(mix.lower, mix.upper, strict=True))
+    corners = np.array([[x[:, i][:, :, j] for j in columns] for i in rows])
+    return mixed(corners, mix.weights[0][:, :, None, None], mix.weights[1][:, None, :, None])

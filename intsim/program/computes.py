@@ -182,7 +182,8 @@ class Interpolate(Struct, frozen=True, kw_only=True, eq=False, tag=True):
     """Neighbours along every spatial axis mixed: rounding(sum of their weighted integers / 2^(bits * axes)) (34).
 
     For each place along an axis: the neighbours at `lower` and `upper` have the weights 2^bits - f and f, f in
-    `fraction`; all int64.
+    `fraction`; all int64. With `weights`, float32 `[2, m]` along each of two axes, those of both neighbours, the sum
+    is one of float32 numbers, cut towards zero, and `fraction` is not read.
     """
 
     lower: tuple[np.ndarray, ...]
@@ -190,6 +191,7 @@ class Interpolate(Struct, frozen=True, kw_only=True, eq=False, tag=True):
     fraction: tuple[np.ndarray, ...]
     bits: int
     rounding: Rounding
+    weights: tuple[np.ndarray, ...] = ()
 
 
 class Offset(Struct, frozen=True, kw_only=True, tag=True):

@@ -9,6 +9,7 @@ from intsim.program import (
     Convert,
     Dot,
     Extreme,
+    Interpolate,
     Lookup,
     Multiply,
     Offset,
@@ -67,6 +68,8 @@ def _interval(compute: Compute, inputs: list[Interval]) -> Interval:
             return compute.low, compute.high
         case Multiply():
             return _output(compute.rescale)
+        case Interpolate() if compute.weights:  # in float32 it may come out nearer to zero than all neighbours
+            return first[0] - (first[0] > 0), first[1] + (first[1] < 0)
         case Extreme():
             (a, b), pick = both_intervals(compute, inputs), max if compute.largest else min
             return pick(a[0], b[0]), pick(a[1], b[1])

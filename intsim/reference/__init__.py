@@ -45,6 +45,7 @@ RUNTIMES: dict[str, tuple[str, dict[str, Any]]] = {
     "litert_builtin": ("intsim.reference.litert", {"resolver": "BUILTIN_WITHOUT_DEFAULT_DELEGATES"}),
     "litert_reference": ("intsim.reference.litert", {"resolver": "BUILTIN_REF"}),
     "tflite_micro": ("intsim.reference.tflm", {}),
+    "qonnx": ("intsim.reference.finn", {}),
 }
 """Each runtime's module, and the options of its functions `network(quantized, threads)` and `describe()`."""
 

@@ -18,6 +18,8 @@ from intsim.program import AveragePool, Clip, Dot, MaxPool, Program, Rearrange, 
 from intsim.target import Divide, PowerOfTwo
 
 FLAGS = ("-O3", "-march=native", "-std=c++11", "-w", "-shared", "-fPIC")
+FOLDERS = {"ap": "vivado/ap_types", "ac": "catapult/ac_types/include"}
+"""Where the headers of AMD's types and of Siemens' Algorithmic C types lie in the hls4ml wheel's templates."""
 MODES = {Overflow.WRAP: "AP_WRAP", Overflow.SATURATE: "AP_SAT"}
 ROUNDINGS = {
     Rounding.HALF_EVEN: "AP_RND_CONV",
@@ -50,12 +52,12 @@ def compiled(program: Program) -> Callable[[np.ndarray], np.ndarray]:
     return run
 
 
-def headers() -> Path:
-    """The folder of ap_fixed.h in the hls4ml wheel; the package itself is not imported."""
+def headers(family: str = "ap") -> Path:
+    """The folder of ap_fixed.h (or "ac": ac_fixed.h) in the hls4ml wheel; the package itself is not imported."""
     found = importlib.util.find_spec("hls4ml")
     for place in (found.submodule_search_locations or []) if found else []:
-        folder = Path(place) / "templates" / "vivado" / "ap_types"
-        if (folder / "ap_fixed.h").exists():
+        folder = Path(place) / "templates" / FOLDERS[family]
+        if (folder / f"{family}_fixed.h").exists():
             return folder
     raise IntsimError("is not installed", where="hls4ml", mend="pip install --no-deps hls4ml")
 

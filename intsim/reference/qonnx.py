@@ -80,7 +80,7 @@ def _model(quantized: QuantizedGraph, batch: int, accumulator: int | None) -> An
             if len(inputs) > 2:
                 inputs[2] = constant(f"{node.inputs[2]}:real", graph.constants[node.inputs[2]] * np.float32(step))
         (out,) = node.outputs
-        nodes.append(helper.make_node(node.op, inputs, [out], **_attributes(node)))
+        nodes.append(helper.make_node(node.op, inputs, [out], **attributes(node)))
         held[out] = out
         if node.op in ("Conv", "Gemm"):
             source = out
@@ -106,7 +106,8 @@ def _model(quantized: QuantizedGraph, batch: int, accumulator: int | None) -> An
     return helper.make_model(made, opset_imports=opsets, ir_version=8)
 
 
-def _attributes(node: Node) -> dict[str, Any]:
+def attributes(node: Node) -> dict[str, Any]:
+    """The node's attributes as ONNX spells them."""
     if node.op == "Gemm":
         return {"transB": 1}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in node.attributes.items()}

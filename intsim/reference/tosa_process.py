@@ -10,22 +10,33 @@ from typing import Any
 import numpy as np
 
 
-def attribute(ts: Any, name: str, arguments: dict[str, Any]) -> Any:
-    """The serializer's attribute of that name."""
+def attribute(ts: Any, op: str, a: dict[str, Any]) -> Any:
+    """The serializer's attribute of the operator, with the arguments that it has."""
     made = ts.TosaSerializerAttribute()
-    a = arguments
-    match name:
-        case "Conv2d":
-            made.Conv2dAttribute(a["pad"], a["stride"], a["dilation"], False, ts.DType.INT32)
-        case "DepthwiseConv2d":
-            made.DepthwiseConv2dAttribute(a["pad"], a["stride"], a["dilation"], False, ts.DType.INT32)
-        case "AvgPool2d":
+    ignored = ts.NanPropagationMode.PROPAGATE
+    match op:
+        case "CONV2D":
+            made.Conv2dAttribute(a["pad"], a["stride"], a["dilation"], False, getattr(ts.DType, a["accumulator"]))
+        case "DEPTHWISE_CONV2D":
+            kind = getattr(ts.DType, a["accumulator"])
+            made.DepthwiseConv2dAttribute(a["pad"], a["stride"], a["dilation"], False, kind)
+        case "AVG_POOL2D":
             made.AvgPool2dAttribute(a["kernel"], a["stride"], a["pad"], ts.DType.INT32)
-        case "MaxPool2d":
-            made.MaxPool2dAttribute(a["kernel"], a["stride"], a["pad"], ts.NanPropagationMode.PROPAGATE)
-        case "Rescale":
+        case "MAX_POOL2D":
+            made.MaxPool2dAttribute(a["kernel"], a["stride"], a["pad"], ignored)
+        case "RESCALE":
             mode = ts.RoundingMode.DOUBLE_ROUND if a["double"] else ts.RoundingMode.SINGLE_ROUND
-            made.RescaleAttribute(True, mode, a["per_channel"], False, False)
+            made.RescaleAttribute(a["scale32"], mode, a["per_channel"], False, False)
+        case "CONCAT":
+            made.ConcatAttribute(a["axis"])
+        case "REDUCE_SUM":
+            made.ReduceSumAttribute(a["axis"])
+        case "MAXIMUM":
+            made.MaximumAttribute(ignored)
+        case "MINIMUM":
+            made.MinimumAttribute(ignored)
+        case _:
+            getattr(made, f"{op.title().replace('_', '')}Attribute")()
     return made
 
 
@@ -35,32 +46,32 @@ def run(graph: dict[str, Any], arrays: dict[str, np.ndarray], scratch: str) -> n
     import tosa_serializer as ts
 
     serializer = ts.TosaSerializer(scratch, ts.ConstMode.EMBED)
-    x = arrays["x"]
-    last = serializer.addPlaceholder(list(x.shape), getattr(ts.DType, f"INT{8 * x.itemsize}"), np.zeros_like(x))
-    if not list(serializer.currRegion.currBasicBlock.inputs):
-        serializer.addInputTensor(last)
-    types = {"x": x.dtype, "w": np.dtype(np.int8), "zw": np.dtype(np.int8), "zx": x.dtype}
-    for number, op in enumerate(graph["ops"]):
-        final = number == len(graph["ops"]) - 1
-        out = np.dtype(op["type"].lower())
-        inputs = [getattr(last, "name", last)]
-        for name in op["inputs"][1:]:
-            value = arrays[name]
-            value = value.astype(types.get(name, out if name in ("ry", "zy") else value.dtype))
-            made = serializer.addConst(list(value.shape), getattr(ts.DType, f"INT{8 * value.itemsize}"), value)
-            inputs.append(getattr(made, "name", made))
-        add = serializer.addOutput if final else serializer.addIntermediate
-        last = add(list(op["shape"]), getattr(ts.DType, op["type"]))
+    tensors = {}
+    for name in graph["inputs"]:
+        x = arrays[name]
+        last = serializer.addPlaceholder(list(x.shape), getattr(ts.DType, graph["types"][name]), np.zeros_like(x))
+        if getattr(last, "name", last) not in list(serializer.currRegion.currBasicBlock.inputs):
+            serializer.addInputTensor(last)
+        tensors[name] = last
+    for op in graph["ops"]:
+        for name in op["inputs"]:
+            if name not in tensors:
+                shape, kind = list(arrays[name].shape), getattr(ts.DType, graph["types"][name])
+                tensors[name] = serializer.addConst(shape, kind, arrays[name])
+        add = serializer.addOutput if op is graph["ops"][-1] else serializer.addIntermediate
+        last = add(list(op["shape"]), getattr(ts.DType, graph["types"][op["out"]]))
+        tensors[op["out"]] = last
         serializer.addOperator(
             getattr(ts.Op, op["op"]),
-            inputs,
+            [getattr(tensors[name], "name", tensors[name]) for name in op["inputs"]],
             [getattr(last, "name", last)],
-            attribute(ts, op["attribute"], op["arguments"]),
+            attribute(ts, op["op"], op["arguments"]),
         )
-    outputs, status = model.run(serializer.serialize(), [x])
+    outputs, status = model.run(serializer.serialize(), [arrays[name] for name in graph["inputs"]])
     if "VALID" not in str(status) or "UN" in str(status):
         raise ValueError(str(status))
-    return np.frombuffer(np.ascontiguousarray(outputs[0]).tobytes(), np.dtype(graph["ops"][-1]["type"].lower()))
+    kind = np.dtype(graph["types"][graph["ops"][-1]["out"]].lower())
+    return np.frombuffer(np.ascontiguousarray(outputs[0]).tobytes(), kind)
 
 
 def main(folder: Path) -> None:

@@ -81,6 +81,8 @@ def fixed(text: str) -> Fixed:
     if found.overflow is Overflow.WRAP_SM and found.rounding is not Rounding.FLOOR:
         # The headers fold by the bits from before the rounding, which are gone where a register folds here.
         raise IntsimError("rounds and folds", where=text, mend="AP_WRAP_SM goes with AP_TRN here")
+    if found.overflow is Overflow.WRAP_SM and not signed:
+        raise IntsimError("folds and has no sign", where=text, mend="the headers end there too: choose AP_WRAP")
     return found
 
 

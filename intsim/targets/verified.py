@@ -47,11 +47,23 @@ VERIFIED: dict[str, tuple[str, str]] = {
     ),
     "tosa_single": (
         "tosa-tools 2026.8.0",
-        "conv; depthwise; fully connected; transposed conv; average pool; requantize",
+        "conv; depthwise; fully connected; transposed conv; add; sub; mul; max, min; average pool; mean; max pool; "
+        "concat; pad; requantize",
     ),
     "tosa_double": (
         "tosa-tools 2026.8.0",
-        "conv; depthwise; fully connected; transposed conv; average pool; requantize",
+        "conv; depthwise; fully connected; transposed conv; add; sub; mul; max, min; average pool; mean; max pool; "
+        "concat; pad; requantize",
+    ),
+    "tosa_16bit": (
+        "tosa-tools 2026.8.0",
+        "conv; depthwise; fully connected; transposed conv; add; sub; mul; max, min; average pool; mean; max pool; "
+        "concat; pad; requantize",
+    ),
+    "finn": (
+        "qonnx 1.0.0",
+        "conv; depthwise; fully connected; transposed conv; add; sub; mul; max, min; average pool; mean; max pool; "
+        "concat; pad; requantize",
     ),
     "ort_x86_avx2": (
         "onnxruntime 1.32.0",

@@ -15,7 +15,7 @@ from intsim.quantized import QuantizedGraph
 class Kind(Struct, frozen=True, kw_only=True):
     """The types of a network. `asymmetric`: weights have a zero point; `per_channel`: weights may have many scales.
 
-    `sums_only`: what has no weights is as in another kind.
+    `symmetric`: activations have no zero point. `sums_only`: what has no weights is as in another kind.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     weight: str
     bias: str = "s32"
     asymmetric: bool = False
+    symmetric: bool = False
     per_channel: bool = True
     sums_only: bool = False
 
@@ -33,7 +34,7 @@ class Kind(Struct, frozen=True, kw_only=True):
 
     def affine(self, scale: float, zero: int) -> Affine:
         """An activation's affine; `zero` counts from the middle of the range, and 16-bit tensors have none."""
-        if self.type.bits > 8:
+        if self.type.bits > 8 or self.symmetric:
             return affine(scale, 0, self.activation)
         return affine(scale, zero + (0 if self.type.signed else 128), self.activation)
 
@@ -47,9 +48,11 @@ KINDS = {
         Kind(name="u8s8", activation="u8", weight="s8"),
         Kind(name="u8u8", activation="u8", weight="u8", asymmetric=True),
         Kind(name="s8s8", activation="s8", weight="s8"),
+        Kind(name="s8sym", activation="s8", weight="s8", symmetric=True),
+        Kind(name="u8sym", activation="u8", weight="s8", symmetric=True, sums_only=True),
     )
 }
-"""What the runtimes take: TFLite's int8, 16x8 and old uint8; onnxruntime's three pairs."""
+"""What the runtimes take: TFLite's int8, 16x8 and old uint8; onnxruntime's three pairs; FINN's, without zero points."""
 
 
 class Case(Struct, frozen=True, kw_only=True, eq=False):

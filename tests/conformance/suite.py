@@ -83,17 +83,19 @@ def run(targets: Iterable[str], seeds: Sequence[int], say: Callable[[str], None]
     if "hls4ml" in targets:
         begin = time.monotonic()
         try:
-            rows.append(_of_headers(*headers.compared()))
-            say(f"{table(rows[-1:])}\nhls4ml: {time.monotonic() - begin:.1f} s\n")
+            found = [_of_headers(one) for one in headers.compared()]
+            rows += found
+            say(f"{table(found)}\nhls4ml: {time.monotonic() - begin:.1f} s\n")
         except IntsimError as error:
             not_run["hls4ml"] = str(error)
     return Found(seeds=len(seeds), rows=tuple(rows), not_run=not_run)
 
 
-def _of_headers(version: str, cases: int, values: int, mismatches: int) -> Row:
+def _of_headers(found: headers.Compared) -> Row:
     return Row(
-        target="hls4ml", op=headers.OP, kind="ap_fixed", runtime=headers.RUNTIME, version=version, kernels="",
-        instruction_set="", cases=cases, values=values, mismatches=mismatches,
+        target="hls4ml", op=headers.OP, kind=found.family, runtime=headers.RUNTIME.format(found.family),
+        version=found.version, kernels="", instruction_set="", cases=found.cases, values=found.values,
+        mismatches=found.mismatches,
     )  # fmt: skip
 
 

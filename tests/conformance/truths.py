@@ -24,6 +24,17 @@ class Truth(Struct, frozen=True, kw_only=True):
 
 TFLITE = ("s8", "u8")
 ORT = ("u8s8", "u8u8", "s8s8")
+UNLIKE = (
+    "general scales",
+    "one tiny operand",
+    "sixths",
+    "into a finer scale",
+    "thirds",
+    "elevenths",
+    "into a far finer scale",
+)
+"""Families of sums whose operands have scales that are no power of two apart."""
+
 TRUTHS: dict[str, Truth] = {
     "litert_ref": Truth(
         runtime="litert_reference",
@@ -49,6 +60,16 @@ TRUTHS: dict[str, Truth] = {
     "tflm_16x8": Truth(runtime="tflite_micro", kinds=("s16",)),
     "tosa_single": Truth(runtime="tosa", kinds=("s8",)),
     "tosa_double": Truth(runtime="tosa", kinds=("s8",)),
+    "tosa_16bit": Truth(runtime="tosa", kinds=("s16",)),
+    "finn": Truth(
+        runtime="qonnx",
+        kinds=("s8sym", "u8sym"),
+        without={
+            f"{op}, {family}": "FINN adds integers of one scale: what it makes of others is an inference"
+            for op in ("add", "sub")
+            for family in UNLIKE
+        },
+    ),
     "ort_x86_vnni": Truth(runtime="onnxruntime", kinds=ORT, instruction_sets=("vnni",)),
     "ort_x86_avx2": Truth(runtime="onnxruntime", kinds=ORT, instruction_sets=("avx2",)),
     "ort_x86_sse41": Truth(runtime="onnxruntime", kinds=ORT, instruction_sets=("sse4.1",)),
