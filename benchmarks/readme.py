@@ -109,17 +109,19 @@ def conformance() -> str:
 def mutation() -> str:
     """What the suite noticed of changed targets, and what it did not."""
     lines = [
-        "| target | changed fields | noticed | proven equal | refused at lowering | no such operator | unnoticed |",
+        "| target | changed fields | noticed | proven equal | refused at lowering | out of reach | unnoticed |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    unnoticed = []
+    beyond, unnoticed = [], []
     for row in json.loads((SUITE / "mutation.json").read_text(encoding="utf-8")):
-        numbers = [row[field] for field in ("mutants", "killed", "equivalent", "refused", "not_met")]
-        cells = " | ".join(map(str, [*numbers, len(row["survived"])]))
+        numbers = [row[field] for field in ("mutants", "killed", "equivalent", "refused")]
+        cells = " | ".join(map(str, [*numbers, sum(row["unmet"].values()), len(row["survived"])]))
         lines.append(f"| `{row['target']}` | {cells} |")
+        beyond += [f"| `{row['target']}` | {count} | {why} |" for why, count in row["unmet"].items()]
         if row["survived"]:
             unnoticed.append(f"Unnoticed of `{row['target']}`: " + ", ".join(f"`{one}`" for one in row["survived"]))
-    return "\n\n".join(["\n".join(lines), *unnoticed])
+    reasons = ["| out of reach | fields | because |\n|---|---:|---|", *beyond]
+    return "\n\n".join(["\n".join(lines), "\n".join(reasons), *unnoticed])
 
 
 def proofs() -> str:

@@ -2,12 +2,15 @@
 
 import functools
 import itertools
+import os
 import sys
 import types
 import typing
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from enum import Enum
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +23,7 @@ from conformance import golden, ours
 from conformance.building import Case
 from conformance.equivalent import normal, proofs
 from conformance.truths import TRUTHS
+from conformance.unmet import UNMET
 from intsim import TARGETS
 from intsim.errors import IntsimError
 from intsim.integers import Overflow, Rounding
@@ -39,6 +43,8 @@ from intsim.target import (
 
 NOT_ARITHMETIC = ("name", "description", "scheme", "source", "fidelity", "verified_with")
 RESULTS = Path(__file__).with_name("mutation.json")
+PARTS = 4
+"""Into how many a target's mutants are split, for processes side by side."""
 
 
 Outcome = Literal["killed", "equivalent", "refused", "not met", "survived", "failed"]
@@ -55,9 +61,9 @@ class Mutant(Struct, frozen=True, kw_only=True):
 class Verdict(Struct, frozen=True, kw_only=True):
     """What became of a mutant: "killed" by a case, "equivalent" for a reason, "survived".
 
-    "not met": no case reaches the field, because the runtime has no such operator here; nothing is claimed of it.
-    "refused": no case that would have met it can be lowered for it. "failed": the engine could not run what it took,
-    which is a bug of ours. `by`: the case, the proof, the error.
+    "not met": no case reaches the field, and `by` says why none can: nothing is claimed of it. "refused": no case that
+    would have met it can be lowered for it. "failed": the engine could not run what it took, which is a bug of ours.
+    `by`: the case, the proof, the reason, the error.
     """
 
     path: str
@@ -215,24 +221,33 @@ class Held(Struct, kw_only=True, eq=False):
 
 
 def judged(name: str, every: Sequence[Mutant] | None = None) -> list[Verdict]:
-    """What became of the target's mutants, all of them unless `every` says which."""
-    target, cases = TARGETS[name], []
+    """What became of the target's mutants, all of them unless `every` says which; what is proven is not run."""
+    cases, own, found = _held(name), normal(TARGETS[name]), []
+    for mutant in mutants(TARGETS[name]) if every is None else every:
+        why = next(proofs(name, mutant.path, mutant.value, functools.partial(_alike, own, mutant)), None)
+        if why is None:
+            found.append(_judged(name, mutant, cases))
+        else:
+            found.append(Verdict(path=mutant.path, value=mutant.value, outcome="equivalent", by=why))
+    return found
+
+
+def noticed(name: str, every: Sequence[Mutant]) -> list[Verdict]:
+    """What the cases alone say of mutants, proven or not."""
+    cases = _held(name)
+    return [_judged(name, mutant, cases) for mutant in every]
+
+
+def _held(name: str) -> list[Held]:
+    """The cases that tell: one that is open already would kill everything."""
+    found = []
     for case, answer in golden.held(name):
         try:
-            program = ours.program(case, target)
+            program = ours.program(case, TARGETS[name])
         except IntsimError:
             continue
-        if np.array_equal(ours.run(case, program), answer):  # a case that is open already would kill everything
-            cases.append(Held(case=case, answer=answer, own=_computes(program)))
-    own = normal(target)
-    found = []
-    for mutant in mutants(target) if every is None else every:
-        verdict = _judged(mutant, cases)
-        if verdict.outcome != "killed":
-            same = functools.partial(_alike, own, mutant)
-            why = next(proofs(name, mutant.path, mutant.value, same), None)
-            verdict = verdict if why is None else replace(verdict, outcome="equivalent", by=why)
-        found.append(verdict)
+        if np.array_equal(ours.run(case, program), answer):
+            found.append(Held(case=case, answer=answer, own=_computes(program)))
     return found
 
 
@@ -240,7 +255,7 @@ def _alike(own: Any, mutant: Mutant) -> bool:
     return bool(normal(mutant.target) == own)
 
 
-def _judged(mutant: Mutant, cases: list[Held]) -> Verdict:
+def _judged(name: str, mutant: Mutant, cases: list[Held]) -> Verdict:
     """The case that kills comes first next time: it is likely to kill again."""
     met = refused = 0
     for index, held in enumerate(cases):
@@ -263,7 +278,13 @@ def _judged(mutant: Mutant, cases: list[Held]) -> Verdict:
                 path=mutant.path, value=mutant.value, outcome="killed", by=f"{held.case.kind} {held.case.name}"
             )
     outcome: Outcome = "survived" if met else "refused" if refused else "not met"
-    return Verdict(path=mutant.path, value=mutant.value, outcome=outcome)
+    why = unmet(name, mutant.path) if outcome == "not met" else ""
+    return Verdict(path=mutant.path, value=mutant.value, outcome=outcome, by=why)
+
+
+def unmet(target: str, path: str) -> str:
+    """Why no case can reach the field; empty: nobody knows, and then it counts as unnoticed."""
+    return next((why for (name, prefix), why in UNMET.items() if name == target and path.startswith(prefix)), "")
 
 
 def _computes(program: Program) -> tuple[Any, ...]:
@@ -288,8 +309,8 @@ def _same(a: Any, b: Any) -> bool:
 class Summary(Struct, frozen=True, kw_only=True):
     """A target's mutants, counted.
 
-    `not_met`: fields of which nothing is claimed. `survived`: those that neither died nor are proven equivalent, and
-    those that failed.
+    `unmet`: reasons why no case can reach a field, and of how many mutants each. `survived`: those that neither died
+    nor are proven equivalent, those that no case meets for no known reason, and those that failed.
     """
 
     target: str
@@ -297,7 +318,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     killed: int
     refused: int
     equivalent: int
-    not_met: int
+    unmet: dict[str, int] = {}
     survived: tuple[str, ...] = ()
 
 
@@ -310,11 +331,18 @@ def summary(name: str, verdicts: Sequence[Verdict]) -> Summary:
         killed=count["killed"],
         refused=count["refused"],
         equivalent=count["equivalent"],
-        not_met=count["not met"],
+        unmet=dict(Counter(v.by for v in verdicts if v.outcome == "not met" and v.by)),
         survived=tuple(
-            f"{v.path} = {v.value} {v.by}".rstrip() for v in verdicts if v.outcome in ("survived", "failed")
+            f"{v.path} = {v.value} {v.by or f'({v.outcome})' * (v.outcome == 'not met')}".rstrip()
+            for v in verdicts
+            if v.outcome in ("survived", "failed") or (v.outcome == "not met" and not v.by)
         ),
     )
+
+
+def _part(name: str, part: int) -> list[Verdict]:
+    """The verdicts on every PARTS-th mutant; in a process of its own."""
+    return judged(name, list(mutants(TARGETS[name]))[part::PARTS])
 
 
 def main(names: Sequence[str]) -> int:
@@ -324,17 +352,20 @@ def main(names: Sequence[str]) -> int:
     """
     known = {one.target: one for one in read()} if RESULTS.exists() else {}
     alive = 0
-    for name in names or [n for n, t in TARGETS.items() if t.fidelity == "verified" and n in TRUTHS]:
-        one = known[name] = summary(name, judged(name))
-        alive += len(one.survived)
-        sys.stdout.write(
-            f"{name}: {one.mutants} mutants, {one.killed} killed, {one.refused} refused, {one.equivalent} equivalent, "
-            f"{one.not_met} not met, {len(one.survived)} survived\n"
-        )
-        sys.stdout.writelines(f"    {text}\n" for text in one.survived)
-        sys.stdout.flush()
-        kept = [known[n] for n in TARGETS if n in known]
-        RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=1) + b"\n")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        chosen = names or [n for n, t in TARGETS.items() if t.fidelity == "verified" and n in TRUTHS]
+        running = {name: [pool.submit(_part, name, part) for part in range(PARTS)] for name in chosen}
+        for name, parts in running.items():
+            one = known[name] = summary(name, [verdict for part in parts for verdict in part.result()])
+            alive += len(one.survived)
+            sys.stdout.write(
+                f"{name}: {one.mutants} mutants, {one.killed} killed, {one.refused} refused, {one.equivalent} "
+                f"equivalent, {sum(one.unmet.values())} not met for a reason, {len(one.survived)} survived\n"
+            )
+            sys.stdout.writelines(f"    {text}\n" for text in sorted(one.survived))
+            sys.stdout.flush()
+            kept = [known[n] for n in TARGETS if n in known]
+            RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=1) + b"\n")
     return int(alive > 0)
 
 
