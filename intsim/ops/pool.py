@@ -33,6 +33,9 @@ def lower_max_pool(node: Node, site: Site) -> MaxPool:
 def lower_average_pool(node: Node, site: Site) -> AveragePool:
     """An average over a sliding window, by the machine's own pooling."""
     win = window(node)
+    whole = win.kernel == site.shape(node.inputs[0])[:-1] and not any(win.begin + win.end)
+    if whole and isinstance(site.target.average_pool, Float32Average):
+        return lower_global_average_pool(node, site)
     include_pad = bool(node.attributes["count_include_pad"])
     return _lower(site, win, include_pad, _of_raw(site.target.average_pool, site))
 

@@ -61,7 +61,8 @@ class Float32Average(
 ):
     """Half to even of the float32 mean plus the zero point.
 
-    Dequantized to float32, summed in window order, divided by n, then by the output scale.
+    Dequantized to float32, summed in window order, divided by n, then by the output scale. A window that is the whole
+    map, without padding, is averaged by the machine's `mean`.
     """
 
 

@@ -166,8 +166,9 @@ def ap_fixed(
         source=(
             "fastmachinelearning/hls4ml ef92ebdf templates/vivado/nnet_utils/nnet_dense_latency.h dense_latency, "
             "nnet_pooling.h, nnet_activation.h (1.3.0); Xilinx/HLS_arbitrary_Precision_Types 200a9aec ap_fixed_base.h. "
-            "The sum of an average is not held in accum_t here; activations all have one type; functions other than "
-            "sigmoid and tanh are inferences"
+            "An average's accum_t holds every sum here and has the activations' point: with the fraction bits that the "
+            "converter adds where it infers that type, averages go down, not to zero; activations all have one type; "
+            "functions other than sigmoid and tanh are inferences"
         ),
         fidelity="source",
     )

@@ -26,8 +26,8 @@ GROUPS_OF_FOUR = Mac(levels=(Level(size=4), Level(bits=32, overflow=Overflow.SAT
 PAIRS = Mac(levels=(Level(size=2, bits=16, overflow=Overflow.SATURATE), Level(bits=32)), zero_point="folded")
 MLAS = "microsoft/onnxruntime 1.32.0 mlas/lib/"
 REST = (
-    "quantize.cpp MlasRequantizeOutput (06414ba6), {}; qlinearconv.cc (009855cf), qlinear_pool.cc, qlgavgpool.cpp. "
-    "Resize: upsample.h (01d0c119) for its places; how it mixes neighbours was measured on x86. "
+    "quantize.cpp MlasRequantizeOutput (06414ba6), {}; qlinearconv.cc (009855cf), qlinear_pool.cc (07d59c09), "
+    "qlgavgpool.cpp. Resize: upsample.h (01d0c119) for its places; how it mixes neighbours was measured on x86. "
     "The product of two activations in float32 is an inference"
 )
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from conformance import ours
+from conformance import nnet, ours
 from conformance.building import Case
 from conformance.storing import Answer, answers_packed, answers_unpacked, load, packed, save, unpacked
 from conformance.truths import EMULATED, TRUTHS
@@ -41,6 +41,8 @@ def answers_for(target: str, cases: Sequence[Case], other: str = "") -> tuple[Re
     truth = TRUTHS[target]
     if truth.runtime == "tosa":
         return _tosa(target, cases)
+    if truth.runtime == "nnet":
+        return nnet.answers(cases)
     return asked(other or truth.runtime, cases, truth.instruction_sets)
 
 
@@ -69,7 +71,8 @@ def asked(name: str, cases: Sequence[Case], sets: tuple[str, ...] = ()) -> tuple
         chosen = next((one for one in sets if one in EMULATED), None)
         emulator = shutil.which("qemu-x86_64")
         if chosen is None or emulator is None:
-            raise IntsimError(f"needs a CPU with {' or '.join(sets)}", where=name, mend="apt-get install qemu-user")
+            mend = "apt-get install qemu-user" if chosen else "run on one: qemu emulates none"
+            raise IntsimError(f"needs a CPU with {' or '.join(sets)}", where=name, mend=mend)
         command, emulated = [emulator, "-cpu", EMULATED[chosen], sys.executable], f"{chosen}, qemu {EMULATED[chosen]}"
     with tempfile.TemporaryDirectory() as folder:
         sent, got = Path(folder) / "cases.npz", Path(folder) / "answers.npz"

@@ -15,7 +15,8 @@ from intsim.quantized import QuantizedGraph
 class Kind(Struct, frozen=True, kw_only=True):
     """The types of a network. `asymmetric`: weights have a zero point; `per_channel`: weights may have many scales.
 
-    `symmetric`: activations have no zero point. `sums_only`: what has no weights is as in another kind.
+    `symmetric`: activations have no zero point. `sums_only`: what has no weights is as in another kind. `fixed_point`:
+    all scales are the type's own.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     symmetric: bool = False
     per_channel: bool = True
     sums_only: bool = False
+    fixed_point: bool = False
 
     @property
     def type(self) -> IntType:
@@ -50,9 +52,11 @@ KINDS = {
         Kind(name="s8s8", activation="s8", weight="s8"),
         Kind(name="s8sym", activation="s8", weight="s8", symmetric=True),
         Kind(name="u8sym", activation="u8", weight="s8", symmetric=True, sums_only=True),
+        Kind(name="fixed", activation="s16", weight="s16", fixed_point=True),
     )
 }
-"""What the runtimes take: TFLite's int8, 16x8 and old uint8; onnxruntime's three pairs; FINN's, without zero points."""
+"""What the runtimes take: TFLite's int8, 16x8 and old uint8; onnxruntime's three pairs; FINN's, without zero points;
+ap_fixed<16,6>."""
 
 
 class Case(Struct, frozen=True, kw_only=True, eq=False):

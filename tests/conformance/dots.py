@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from conformance.building import Case, Kind, around, case, ends, integers, near_ties
+from conformance.building import Case, Kind, around, case, ends, everything, integers, near_ties
+from conformance.truths import ORT
 from intsim.integers import Affine, affine, int_type
 
 
@@ -67,6 +68,10 @@ MORE_FULL = {
 def convolutions(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     """Conv, dense and grouped."""
     yield from _all(kind, rng, "Conv", lambda name: "depthwise" not in name, CONVS, MORE_CONVS)
+    single = Shape(channels=1, outputs=1, size=(4, 4), kernel=(4, 4), samples=1)
+    yield _of(kind, "Conv", "conv of one channel to one 4x4, all at one end", single, top(kind, single))
+    single = Shape(channels=1, outputs=1, size=(16, 16), kernel=(1, 1), samples=1)
+    yield _of(kind, "Conv", "conv of one channel to one 1x1, 3/38", single, ratio(kind, single, 3, 38))
 
 
 def depthwise(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
@@ -77,6 +82,26 @@ def depthwise(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
 def fully_connected(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     """Gemm, per channel and per tensor."""
     yield from _all(kind, rng, "Gemm", lambda name: True, FULL, MORE_FULL)
+    for depth in (100, 300, 34000):  # a sum beyond 2^21, 2^23, 2^30
+        shape = Shape(channels=depth, outputs=1, samples=1)
+        yield _of(kind, "Gemm", f"fully connected of {depth}, all at one end", shape, top(kind, shape))
+    if kind.name == "s8":  # TFLite has no such weights, TOSA has
+        shape = Shape(channels=16, outputs=1, samples=1)
+        name = "fully connected, weights with a zero point, all at one end"
+        yield _of(kind, "Gemm", name, shape, top(kind, shape, asymmetric=True))
+    shape = Shape(channels=1, outputs=4)
+    for name, biases, scale in (
+        ("beyond 2^29", (99, 119, -101, -121), 0.0154 * 2.0**29),
+        ("next to 2^30", ((1 << 26) - 2, (1 << 26) - 3, 2 - (1 << 26), 3 - (1 << 26)), 16 - 2.0**-20),
+        ("beyond 2^46, 2^49, 2^63", (100, 1 << 10, 1 << 24, 0), 0.7 * 2.0**40),
+    ):
+        if "2^63" not in name or kind.name in ORT:  # TFLite's shifts are no longer defined there
+            yield _of(kind, "Gemm", f"fully connected, results {name}", shape, far_above(kind, biases, scale))
+    yield _of(kind, "Gemm", "fully connected, one to one without zero points", shape, plain(kind))
+    if kind.per_channel:
+        shape = Shape(channels=8, outputs=24, samples=1)
+        name = "fully connected, a hair from a tie, scales far apart"
+        yield _of(kind, "Gemm", name, shape, hair(kind, rng, shape, apart=12))
 
 
 def transposed(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
@@ -111,15 +136,16 @@ def _all(
 
 
 def _one(kind: Kind, rng: np.random.RandomState, node: str, name: str, shape: Shape, family: str) -> Case:
-    numbers = FAMILIES[family](kind, rng, shape)
+    return _of(kind, node, f"{name}, {family}", shape, FAMILIES[family](kind, rng, shape))
+
+
+def _of(kind: Kind, node: str, name: str, shape: Shape, numbers: "Numbers") -> Case:
     op = "depthwise" if "depthwise" in name else "conv" if node == "Conv" else "fully connected"
     weight = numbers.weight.reshape(shape.outputs, -1, *shape.kernel)
     if node == "Gemm":
-        return _case(kind, op, f"{name}, {family}", node, numbers, weight.reshape(shape.outputs, -1), (), {})
+        return _case(kind, op, name, node, numbers, weight.reshape(shape.outputs, -1), (), {})
     positions = _positions(shape)
-    return _case(
-        kind, op, f"{name}, {family}", node, numbers, weight, positions, _window(shape) | {"group": shape.group}
-    )
+    return _case(kind, op, name, node, numbers, weight, positions, _window(shape) | {"group": shape.group})
 
 
 def _window(shape: Shape) -> dict[str, Any]:
@@ -150,11 +176,10 @@ def _case(
     x, y = numbers.input, numbers.output
     per_channel = len(numbers.scales) > 1
     products = np.float32(x.scale[0]) * np.array(numbers.scales, np.float32)
-    zero = 0 if not kind.asymmetric else numbers.weight_zero
     return case(
         kind, op, name, node, [numbers.x], [x], y, (len(numbers.bias), *positions), attributes,
         {
-            "w": (weight, affine(numbers.scales, zero, kind.weight, axis if per_channel else None)),
+            "w": (weight, affine(numbers.scales, numbers.weight_zero, kind.weight, axis if per_channel else None)),
             "b": (numbers.bias, affine(products, 0, kind.bias, 0 if per_channel else None)),
         },
     )  # fmt: skip
@@ -241,13 +266,19 @@ def huge(kind: Kind, rng: np.random.RandomState, shape: Shape) -> Numbers:
     )  # fmt: skip
 
 
-def hair(kind: Kind, rng: np.random.RandomState, shape: Shape) -> Numbers:
-    """Biases whose product with the multiplier misses a tie by a hair, to either side; sums next to them."""
+def hair(kind: Kind, rng: np.random.RandomState, shape: Shape, apart: int = 0) -> Numbers:
+    """Biases whose product with the multiplier misses a tie by a hair, to either side; sums next to them.
+
+    `apart`: every other channel's scale has so many more zeros before it.
+    """
     n, zero = _channels(kind, shape), _weight_zero(kind, rng)
     x = kind.affine(float(rng.uniform(0.001, 0.002)), _odd(rng))
-    scales = np.float32(rng.uniform(0.0005, 0.001, n))
+    scales = np.float32(rng.uniform(0.0005, 0.001, n) * 2.0 ** (-apart * (np.arange(n) % 2)))
     bits, reach = (32, 100) if kind.bias == "s32" else (36, 20000)
-    y = kind.affine(float(x.scale[0]) * float(scales.mean()) * float(1 << bits - 1) / (2 * reach), _odd(rng) // 8 * 2)
+    y = kind.affine(
+        float(x.scale[0]) * float(scales.min() if apart else scales.mean()) * float(1 << bits - 1) / (2 * reach),
+        _odd(rng) // 8 * 2,
+    )
     biases = []
     for o in range(shape.outputs):
         real = float(x.scale[0]) * float(scales[o % n]) / float(y.scale[0])
@@ -374,6 +405,53 @@ def shifted_out(kind: Kind, rng: np.random.RandomState, shape: Shape) -> Numbers
         x=np.full(_shape(shape), x.zero, kind.type.dtype),
         weight=around(rng, int_type(kind.weight), zero, 1, (shape.outputs, shape.depth)),
         bias=_biases(kind, biases), input=x, output=kind.affine(0.5, _odd(rng)), scales=scales, weight_zero=zero,
+    )  # fmt: skip
+
+
+# ---- single aims -----------------------------------------------------------------------------------------------
+
+
+def top(kind: Kind, shape: Shape, asymmetric: bool = False) -> Numbers:
+    """All operands at the upper ends of their ranges, zero points at the lower ones: the largest sum that there is."""
+    type_, x = int_type(kind.weight), kind.affine(1.0, -128)
+    zero = type_.low if asymmetric or kind.asymmetric else 0
+    most = shape.depth * (kind.type.high - x.zero) * (type_.high - zero)
+    return Numbers(
+        x=np.full(_shape(shape), kind.type.high, kind.type.dtype),
+        weight=np.full((shape.outputs, shape.depth), type_.high, type_.dtype),
+        bias=_biases(kind, np.zeros(shape.outputs)), input=x, output=kind.affine(most / 70.3, 5), scales=[1.0],
+        weight_zero=zero,
+    )  # fmt: skip
+
+
+def ratio(kind: Kind, shape: Shape, p: int, q: int) -> Numbers:
+    """Every integer of 8 bits times one, from the scale p to the scale q."""
+    zero = 1 if kind.asymmetric else 0
+    return Numbers(
+        x=np.resize(everything(kind.type), _shape(shape)),
+        weight=np.full((shape.outputs, shape.depth), zero + 1, int_type(kind.weight).dtype),
+        bias=_biases(kind, np.zeros(shape.outputs)), input=kind.affine(p, 0), output=kind.affine(q, 0), scales=[1.0],
+        weight_zero=zero,
+    )  # fmt: skip
+
+
+def far_above(kind: Kind, biases: Sequence[int], scale: float) -> Numbers:
+    """One and a bias times a scale far above one, which leaves the output's range; its zero point is far up."""
+    x, zero = kind.affine(1.0, 0), 1 if kind.asymmetric else 0
+    return Numbers(
+        x=np.full((1, 1), x.zero + 1, kind.type.dtype),
+        weight=np.full((len(biases), 1), zero + 1, int_type(kind.weight).dtype),
+        bias=_biases(kind, biases), input=x, output=kind.affine(1.0, 127), scales=[scale], weight_zero=zero,
+    )  # fmt: skip
+
+
+def plain(kind: Kind) -> Numbers:
+    """The output is the input, and no raw integer stands for a zero other than 0: nothing is owed to a folded sum."""
+    zero = 0 if kind.type.signed else -128
+    a = kind.affine(1.0, zero)
+    return Numbers(
+        x=np.arange(16).reshape(16, 1).astype(kind.type.dtype), weight=np.ones((4, 1), int_type(kind.weight).dtype),
+        bias=_biases(kind, np.zeros(4)), input=a, output=a, scales=[1.0],
     )  # fmt: skip
 
 

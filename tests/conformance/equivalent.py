@@ -11,13 +11,16 @@ from intsim.integers import IntType, Overflow, Rounding
 from intsim.target import (
     Bias,
     Cast,
+    Divide,
     Extent,
     FixedPoint,
     Float32Scale,
+    Float32Softmax,
     Float64Scale,
     Level,
     Mac,
     PowerOfTwo,
+    QuotientSoftmax,
     RescaledSum,
     Rules,
     Target,
@@ -26,6 +29,12 @@ from intsim.target import (
 )
 
 _WIDER = "31|33|34|40|48|64"
+_TOSA = "tosa_single|tosa_double"
+_RESCALE = (
+    "TOSA's RESCALE takes only what is below 2^(shift - 1), and its multiplier is below 2^31 (apply_scale_32): no "
+    "result leaves 31 bits"
+)
+_ONE_TYPE = "accumulator and result are one type: the scale is one, and its 16 bits pass the rule as they are"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("tflm|litert_ref|litert_ruy_x86", "add.requantize.register", _WIDER): (
         "operands of 8 bits less their zero points, << 20, are below 2^28, and both first multipliers at most 1/2, so "
@@ -63,6 +72,69 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("litert_xnnpack", "convert.doubled", "20|22|24|31|32|34|40|48|64"): (
         "XNNPACK takes ratios up to 2^7: twice the result is below 2^17"
     ),
+    (_TOSA, "mac.levels[0].bits", "33|34|40|48|64|None"): "TOSA has no network of which a sum leaves 32 bits",
+    (_TOSA, "mac.levels[0].overflow", "saturate*|wrap_sm"): "TOSA has no network of which a sum leaves 32 bits",
+    ("tosa_single", "requantize|convert", "PowerOfTwo()"): (
+        "it takes powers of two only; for these the multiplier of 31 bits is exact, and both round half up once"
+    ),
+    (
+        _TOSA,
+        "requantize.register|convert.register",
+        "33|34|40|48|64",
+    ): f"{_RESCALE}; 32 hold what is shifted left",
+    ("tosa_double", "convert.register", "31"): f"{_RESCALE}; what is not shifted left is below 2^9 here",
+    ("tosa_single", "requantize.middle|convert.middle", "Cast(bits=32)"): _RESCALE,
+    (
+        "tosa_single",
+        "requantize.doubled|convert.doubled",
+        "32|34|40|48|64",
+    ): f"{_RESCALE}: 32 hold it twice",
+    ("tosa_single", "requantize.product|convert.product", "64"): "32 bits times 31 bits: 64 hold every product",
+    ("tosa_single", "convert.product", "40|48"): "8 bits less a zero point are below 2^8, times 31 bits below 2^39",
+    (_TOSA, "requantize.sum|convert.sum", "32|34|40|48|64"): f"{_RESCALE}: 32 hold it and its zero point",
+    (_TOSA, "convert.sum", "31"): (
+        f"{_RESCALE}; 8 bits less a zero point are at most 255: times 2^31, and shifted by 9 at least, they leave room "
+        "for the output's zero point"
+    ),
+    (_TOSA, "average_pool.rounding", "half_*"): (
+        "the factor of a window of n is above 2^s / n: what would be a tie of sum / n is passed, and no other product "
+        "is one either, as tests/test_conformance.py counts for every n up to 2^16"
+    ),
+    (_TOSA, "average_pool.bits", "29|31"): (
+        "for windows of fewer than 2^20 values both round sum / n half away from zero, as the factor is at most 2^-29 "
+        "of it too large, and sum / n no nearer to a tie than 1 / 2n; larger ones are not compared"
+    ),
+    ("ort_x86_*", "mean.encoding", "exact"): (
+        "a float32 scale is made of float32 scales: sy n of float64, rounded, is the float32 product of sy and n"
+    ),
+    ("ort_x86_*", "functions.hard_swish.fused", "*"): "a hard swish is no polynomial",
+    ("ort_x86_*", "functions.leaky_relu.precision|functions.prelu.precision", "float32_once"): (
+        "the function is one product: of float32 operations it is one, and rounded once"
+    ),
+    ("ort_x86_*", "functions.leaky_relu.library|functions.prelu.library", "fdlibm"): "only a tanh asks for it",
+    ("ort_x86_*", "mean.requantize.converted", "40|48|64"): (
+        "onnxruntime adds in 32 bits, and takes scales below 256 only (qlgavgpool.cpp): a result is below 2^39"
+    ),
+    ("hls4ml", "mac.levels[0].bits|mac.product.bits", "17|20|22|24|31|32|34|40|48|64|None"): (
+        "the result wraps in 16 bits and has the sum's scale: reduction modulo 2^16 is a homomorphism of the sum"
+    ),
+    ("hls4ml", "requantize|overrides for Gemm", "*"): _ONE_TYPE,
+    ("hls4ml", "requantize.rounding|requantize.zero_point|requantize.middle", "*"): _ONE_TYPE,
+    ("hls4ml", "requantize.middle.bits", "17|20|22|24|31|32|34|40|48|64"): _ONE_TYPE,
+    ("hls4ml", "requantize.middle.overflow", "*"): _ONE_TYPE,
+    ("hls4ml", "average_pool.centred|mean.centred|multiply.zero_point", "True|before"): "nothing has a zero point",
+    ("hls4ml", "add.bits|add.rounding", "*"): (
+        "all activations have one scale: both multipliers are powers of two, and nothing is rounded"
+    ),
+    ("hls4ml", "average_pool.older", "True"): "its weights have a sign, and no zero point",
+    ("hls4ml", "functions.sigmoid.fraction_bits|functions.tanh.fraction_bits", "11|12|15|16|20|22|24|31|32|34|40"): (
+        "the output has 10 fraction bits: rounding down to more of them first is rounding down once"
+    ),
+    ("hls4ml", "functions.sigmoid.rounding", "to_zero"): "a sigmoid is positive",
+    ("hls4ml", "output", "*"): (
+        "what an operator that is compared gives has passed a register of the output's own 16 bits, or averages such "
+        "integers, or is a sample below 1: no value is outside"
+    ),
 }
 """(target, field, value) to the proof; alternatives are written A|B, and a star ends a prefix."""
 
@@ -70,13 +142,15 @@ PROOFS = """
 1. FORBID wraps; that it counts a violation changes no integer.
 2. A level without a size adds all that is left: that only its first group is one has no meaning.
 3. A register that holds every sum that can reach it never overflows; its width and its overflow then do not matter.
-   The bound is the size of the level times the largest product of the operands' types.
+   The bound is the size of the level times the largest product of the operands' types, or of the products' register.
 4. An exact inner level, or one that wraps in no fewer bits, under an outermost level that wraps or is exact: reduction
    modulo 2^n is a homomorphism of the sum, so the groups do not matter.
-5. With one level that wraps or is exact, the order of the adds, whether the bias comes first or last, and whether zero
-   points are in the operands or owed to the sum do not change the sum modulo 2^n.
+5. With one level that wraps or is exact, the order of the adds and whether zero points are in the operands or owed to
+   the sum do not change the sum modulo 2^n; nor does, where the outermost level is such a one, whether the bias comes
+   first or last.
 6. An override that says what holds anyway, or that speaks of operands that the scheme does not admit, says nothing.
-7. Scales are positive: HALF_UP is HALF_AWAY, HALF_DOWN is HALF_TO_ZERO, CEIL is AWAY, FLOOR is TO_ZERO for them.
+7. Scales are positive, and the quotients of a softmax: HALF_UP is HALF_AWAY, HALF_DOWN is HALF_TO_ZERO, CEIL is AWAY,
+   FLOOR is TO_ZERO for them.
 8. FLOOR, CEIL, HALF_UP and HALF_DOWN commute with adding an integer: the zero point may come before or after.
 9. A cast that holds every product takes nothing away.
 10. Without a first rounding there is no register between two roundings.
@@ -95,6 +169,11 @@ PROOFS = """
 19. A bias that the accumulator starts from is not added at the end: what holds for that add has no meaning.
 20. A mean's multiplier of "tflite" is that of one float64 quotient, always normalized.
 21. Behind a first rounding the result fits the register: one bit more holds its sum with the zero point.
+22. A register into which nothing is shifted right rounds nothing, and rounding down needs none of the bits that go: how
+    it would round, and how many of them it sees, has no meaning.
+23. A register of products that wraps in no fewer bits than the only level, which wraps: reduction modulo 2^n again.
+24. Where nothing has a zero point, none is in the operands, and none is owed.
+25. Only windows that slide are averaged otherwise where weights are of the older kind: a mean does not ask.
 """
 """The theorems by which two targets are one; `normal` applies them, and a test tries them on random programs."""
 
@@ -111,7 +190,8 @@ def normal(target: Target) -> Any:
     for op, grouping, x, w, extent in every:
         if op != "Gemm" or grouping in ("single", "dense"):
             found = rules(target, op, grouping, x, w, extent)
-            sums[op, grouping, x, w, extent] = _sum(found, _most(target, x, w, found.mac), widest)
+            zeros = scheme.zero_points or scheme.weight_zero_points
+            sums[op, grouping, x, w, extent] = _sum(found, _most(target, x, w, found.mac), widest, zeros)
     others = {
         name: _rule(getattr(target, name), name, widest)
         for name in target.__struct_fields__
@@ -142,13 +222,22 @@ def _most(target: Target, x: bool, w: bool, mac: Mac) -> int:
     return reach(scheme.activations, x, scheme.zero_points) * reach(scheme.weights, w, scheme.weight_zero_points)
 
 
-def _sum(found: Rules, most: int, widest: int) -> tuple[Any, ...]:
-    mac, bias = found.mac, found.bias
+def _sum(found: Rules, most: int, widest: int, zeros: bool) -> tuple[Any, ...]:
+    mac, bias = replace(found.mac, write_back=_cast(found.mac.write_back)), found.bias
+    if not zeros:  # 24
+        mac = replace(mac, zero_point="folded")
     if bias.when == "init":  # 19
         bias = replace(bias, bits=None, overflow=Overflow.WRAP)
     if mac.product is not None and mac.product.shift == 0 and _holds(mac.product.bits, most):  # 9
         mac = replace(mac, product=None)
+    product = _cast(mac.product)
+    if product is not None:
+        most = min(most, 1 << product.bits - product.signed)
     levels = _levels(mac, most)
+    last = levels[-1].bits if len(levels) == 1 and levels[-1].overflow is Overflow.WRAP else None
+    if product is not None and product.overflow is Overflow.WRAP and last is not None and product.bits >= last:  # 23
+        product = replace(product, bits=last, signed=True)
+    mac = replace(mac, product=product)
     outer, back, rule = levels[-1], mac.write_back, found.requantize
     if (
         back is not None and back.shift == 0 and back.signed and outer.bits is not None and back.bits >= outer.bits
@@ -164,11 +253,14 @@ def _sum(found: Rules, most: int, widest: int) -> tuple[Any, ...]:
     if bias.bits is None:
         bias = replace(bias, bits=outer.bits, overflow=outer.overflow)
     bias = replace(bias, overflow=_wrapping(bias.overflow))  # 1
-    plain = len(levels) == 1 and outer.overflow is Overflow.WRAP and mac.product is None and mac.write_back is None
-    if plain and mac.multiplier is None and (bias.bits, bias.overflow) == (outer.bits, Overflow.WRAP):  # 5
-        mac, bias = replace(mac, order="hwc", zero_point="folded"), replace(bias, when="end")
-    if mac.product is None and mac.write_back is None and plain:
-        mac = replace(mac, order="hwc")
+    if outer.overflow is Overflow.WRAP:  # 5
+        alike = mac.write_back is None and (bias.bits, bias.overflow) == (outer.bits, Overflow.WRAP)
+        if len(levels) == 1:
+            mac = replace(mac, order="hwc")
+        if alike and len(levels) == 1 and mac.product is None and mac.multiplier is None:
+            mac = replace(mac, zero_point="folded")
+        if alike:
+            bias = replace(bias, when="end")
     if bias.when == "init":  # there is no add at the end
         bias = replace(bias, bits=None, overflow=Overflow.WRAP)
     return mac, replace(bias, type=IntType(32), shifted=False), _rule(found.requantize, "sum", widest)
@@ -198,6 +290,14 @@ def _levels(mac: Mac, most: int) -> tuple[Level, ...]:
     return tuple(found)
 
 
+def _cast(to: Cast | None) -> Cast | None:
+    if to is None:
+        return None
+    if to.shift <= 0 or to.rounding is Rounding.FLOOR:  # 22
+        to = replace(to, fraction_bits=None, rounding=Rounding.FLOOR)
+    return replace(to, overflow=_wrapping(to.overflow))  # 1
+
+
 def _holds(bits: int, most: int) -> bool:
     return most <= (1 << bits - 1) - 1
 
@@ -221,7 +321,12 @@ def _rule(value: Any, place: str, widest: int) -> Any:
     match value:
         case FixedPoint():
             value = _fixed_point(value, place, widest)
+        case Cast():
+            value = _cast(value)
+        case Divide() if place == "mean":
+            value = replace(value, older=False)  # 25
         case PowerOfTwo():
+            value = replace(value, middle=_cast(value.middle))
             if value.rounding in _MOVES_WITH_INTEGERS and value.middle is None:
                 value = replace(value, zero_point="after")  # 8
         case RescaledSum():
@@ -234,6 +339,8 @@ def _rule(value: Any, place: str, widest: int) -> Any:
             value = replace(value, requantize=_rule(rule, place, widest))
         case Float32Scale() | Float64Scale() | Bias():
             pass
+        case Float32Softmax() | QuotientSoftmax():
+            value = replace(value, rounding=_POSITIVE.get(value.rounding, value.rounding))  # 7
         case Overflow.SATURATE_SYM if place == "output":
             value = Overflow.SATURATE  # 14
         case Struct():
@@ -245,7 +352,7 @@ def _rule(value: Any, place: str, widest: int) -> Any:
 
 
 def _fixed_point(rule: FixedPoint, place: str, widest: int) -> FixedPoint:
-    rule = replace(rule, encoding=_POSITIVE.get(rule.encoding, rule.encoding))  # 7
+    rule = replace(rule, encoding=_POSITIVE.get(rule.encoding, rule.encoding), middle=_cast(rule.middle))  # 7
     if rule.first is None:
         rule = replace(rule, register=32)  # 10
     if rule.keep == rule.bits:

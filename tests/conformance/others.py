@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from conformance.building import KINDS, Case, Kind, around, case, everything, integers, pairs
+from conformance.truths import ORT
 from intsim.integers import Affine, affine
 
 ADD_SCALES = {
@@ -153,6 +154,18 @@ def average_pool(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
             kind, "average pool", f"average pool {k[0]}x{k[1]} {pads} {ratio}", "AveragePool",
             [integers(rng, kind.type, (2, 6, *size))], [x], y, (6, *positions), attributes,
         )  # fmt: skip
+    yield from _below_ties(kind, 207)
+
+
+def _below_ties(kind: Kind, side: int) -> Iterator[Case]:
+    """Averages that miss a tie by half of 1/n, under the type's highest integer and at two thirds of its range."""
+    n, x = side * side, kind.affine(0.05, -128)
+    x0 = np.empty((1, 2, n), kind.type.dtype)
+    for channel, top in enumerate((kind.type.high, kind.type.low + 2 * (kind.type.high - kind.type.low) // 3)):
+        x0[0, channel] = np.where(np.arange(n) < n // 2, top, top - 1)
+    attributes = {"kernel_shape": (side, side), "strides": (1, 1), "dilations": (1, 1), "pads": (0,) * 4}
+    yield case(kind, "average pool", f"average pool below ties, {side}x{side}", "AveragePool",
+               [x0.reshape(1, 2, side, side)], [x], x, (2, 1, 1), {**attributes, "count_include_pad": 0})  # fmt: skip
 
 
 def mean(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
@@ -180,6 +193,10 @@ def mean(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
                    [integers(rng, kind.type, (2, 40, 2, 2))], [x], y, (40, 1, 1))  # fmt: skip
     for sx, sy in (*((4.0 * p, float(q)) for p, q in RATIONALS), *TIED_QUOTIENTS_OF_SUMS):
         yield from _every_sum(kind, sx, sy)
+    if kind.name in ORT:  # its scale of 255.9 is next to what onnxruntime takes at all: results beyond 2^34
+        x, y = kind.affine(255.9 * 600.0 * 600.0, -128), kind.affine(1.0, -128)
+        yield case(kind, "mean", "mean of 600x600, far up", "GlobalAveragePool",
+                   [np.full((1, 1, 600, 600), kind.type.high, kind.type.dtype)], [x], y, (1, 1, 1))  # fmt: skip
 
 
 def _every_sum(kind: Kind, sx: float, sy: float) -> Iterator[Case]:
@@ -239,11 +256,20 @@ def _unit(kind: Kind, low: int) -> Affine:
 def logistic(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     """Every integer at several scales."""
     yield from _unary(kind, "logistic", "Sigmoid", [_unit(kind, 0)])
+    yield from _beside_ties(kind, "logistic", "Sigmoid", _unit(kind, 0), 0.14668117463588715)
 
 
 def tanh(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     """Every integer at several scales."""
     yield from _unary(kind, "tanh", "Tanh", [_unit(kind, -1)])
+    yield from _beside_ties(kind, "tanh", "Tanh", _unit(kind, -1), 0.04102866351604462)
+
+
+def _beside_ties(kind: Kind, op: str, node: str, y: Affine, scale: float) -> Iterator[Case]:
+    """At this scale the exact function, gemmlowp's, and MLAS's with and without fused multiply-adds all differ."""
+    if kind.type.bits == 8:
+        x = everything(kind.type).reshape(1, -1)
+        yield case(kind, op, f"{op} beside ties", node, [x], [kind.affine(scale, 5)], y, x.shape[1:])
 
 
 def hard_swish(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
@@ -279,6 +305,11 @@ def prelu(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         values = np.resize(everything(kind.type), (1, channels, 16, 16))
         yield case(kind, "prelu", f"prelu, {family}", "PRelu", [values], [x], y, (channels, 16, 16), {},
                    {"slope": (integers(rng, slopes.type, (channels, 1, 1)), slope)})  # fmt: skip
+    if kind.type.bits == 8:  # float32 and float64, quotient and product with the inverse differ
+        x, slope = np.resize(everything(kind.type), (1, 5, 16, 16)), kind.affine(0.1, 0)
+        given = (np.array([3, 5, 7, 11, 127]) + slope.zero).reshape(-1, 1, 1).astype(kind.type.dtype)
+        yield case(kind, "prelu", "prelu beside ties, 3/14", "PRelu", [x], [kind.affine(3.0, 5)],
+                   kind.affine(14.0, -3), (5, 16, 16), {}, {"slope": (given, slope)})  # fmt: skip
 
 
 def requantize(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
@@ -291,6 +322,7 @@ def requantize(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     ]
     more += [(kind.affine(p, -128), kind.affine(q, -128)) for p, q in TIED_QUOTIENTS]
     more += [(kind.affine(0.7 * 2.0**e, 3), kind.affine(1.0, -5)) for e in (9, 14, 18, 26)]
+    more += [(kind.affine(0.99 * 2.0 ** (30 - kind.type.bits), -128), kind.affine(1.0, -5))]  # beyond 2^29
     for a, y in more:
         x = everything(kind.type).reshape(1, -1)
         yield case(kind, "requantize", f"requantize, {a.scale[0]:g}/{y.scale[0]:g}", "Requantize", [x], [a], y,
@@ -307,6 +339,12 @@ def softmax(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
             x[: len(hard)] = (hard * wide + (0 if kind.type.signed else 128)).astype(x.dtype)
         yield case(kind, "softmax", f"softmax of {depth}, {scale} {beta}", "Softmax", [x],
                    [kind.affine(scale / wide, 5)], _unit(kind, 0), (depth,), {"axis": 1, "beta": beta})  # fmt: skip
+
+    if kind.name in ORT:  # any output scale, of which two equal ones share 3, or 5, whole steps
+        for sy in (0.3, 0.19):
+            x = np.array([[kind.type.high] * n + [kind.type.low] * (4 - n) for n in range(1, 5)], kind.type.dtype)
+            yield case(kind, "softmax", f"softmax of ties, onto {sy}", "Softmax", [x],
+                       [kind.affine(1.0, 5)], kind.affine(sy, -128), (4,), {"axis": 1, "beta": 1.0})  # fmt: skip
 
 
 HARD_ROWS = (
@@ -342,7 +380,7 @@ def pad(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
 
 
 def resize(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
-    """Nearest and linear, in the coordinates that TFLite has."""
+    """Nearest and linear, in the coordinates that TFLite has; 14 to 16, where exact and float32 places differ."""
     for mode, coordinate, nearest in (
         ("nearest", "asymmetric", "floor"),
         ("nearest", "half_pixel", "round_prefer_ceil"),
@@ -353,3 +391,6 @@ def resize(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         x = kind.affine(0.05, 5)
         yield case(kind, "resize", f"resize {mode} {coordinate}", "Resize", [integers(rng, kind.type, (1, 3, 5, 4))],
                    [x], x, (3, 9, 8), {"mode": mode, "coordinate": coordinate, "nearest": nearest})  # fmt: skip
+    values, attributes = integers(rng, kind.type, (1, 1, 14, 14)), {"coordinate": "asymmetric", "nearest": "floor"}
+    yield case(kind, "resize", "resize nearest asymmetric, 14 to 16", "Resize", [values], [x], x, (1, 16, 16),
+               {"mode": "nearest", **attributes})  # fmt: skip

@@ -56,8 +56,6 @@ def run(targets: Iterable[str], seeds: Sequence[int], say: Callable[[str], None]
     known: dict[tuple[str, str, int, tuple[str, ...]], tuple[Reference, dict[str, Answer]]] = {}
     made = {(kind, seed): cases(kind, seed) for seed in seeds for kind in {k for t in TRUTHS.values() for k in t.kinds}}
     for name in targets:
-        if name == "hls4ml":
-            continue
         if name not in TARGETS:
             not_run[name] = "no machine of this name"
             continue

@@ -6,9 +6,10 @@ from msgspec import Struct
 class Truth(Struct, frozen=True, kw_only=True):
     """The ground truth of a target.
 
-    `runtime`: of `intsim.reference.RUNTIMES`, or "tosa". `kinds`: of `building.KINDS`. `instruction_sets`: those on
-    which the runtime computes as this target; empty: its integers do not depend on it. `without`: how the names begin
-    of cases that are not compared, and why. `also`: other runtimes that must give the same integers.
+    `runtime`: of `intsim.reference.RUNTIMES`, "tosa", or "nnet", hls4ml's own layers. `kinds`: of `building.KINDS`.
+    `instruction_sets`: those on which the runtime computes as this target; empty: its integers do not depend on it.
+    `without`: how the names begin of cases that are not compared, and why. `also`: other runtimes that must give the
+    same integers.
     """
 
     runtime: str
@@ -70,6 +71,7 @@ TRUTHS: dict[str, Truth] = {
             for family in UNLIKE
         },
     ),
+    "hls4ml": Truth(runtime="nnet", kinds=("fixed",)),
     "ort_x86_vnni": Truth(runtime="onnxruntime", kinds=ORT, instruction_sets=("vnni",)),
     "ort_x86_avx2": Truth(runtime="onnxruntime", kinds=ORT, instruction_sets=("avx2",)),
     "ort_x86_sse41": Truth(runtime="onnxruntime", kinds=ORT, instruction_sets=("sse4.1",)),
