@@ -55,12 +55,18 @@ def steps_of(attack: Attack) -> float:
     return 8.0 if attack.norm == "linf" else 100.0
 
 
+def of_catalogue(name: str) -> Attack:
+    """The attack, and of the long ones a short form: the loop is the same."""
+    attack = ATTACKS[name]
+    return replace(attack, steps=min(attack.steps, 20), classes=min(attack.classes, 2))
+
+
 # ---- every attack of the catalogue -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_images_are_on_the_grid_and_in_the_ball(name: str, network: Network) -> None:
-    attack = ATTACKS[name]
+    attack = of_catalogue(name)
     assert attack.name == name
     crafted = craft(attack, network, X, Y, steps_of(attack))
     assert crafted.dtype == np.uint8
@@ -73,12 +79,14 @@ def test_images_are_on_the_grid_and_in_the_ball(name: str, network: Network) -> 
         assert squares.max() <= 100**2
         # One step is cut where pixels end, and not made longer for it; everything else uses the whole radius.
         assert np.median(squares) > (0.3 if attack.steps == 1 else 0.97) * 100**2
-    assert (moved.reshape(N, -1) != 0).any(axis=1).all()
+    # The ratio of dlr is flat where the label comes third or later: those images are wrong already.
+    attacked = (moved.reshape(N, -1) != 0).any(axis=1)
+    assert (attacked | (~right(network, X) if attack.loss == "dlr" else False)).all()
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_the_same_seed_gives_the_same_bits_whatever_the_batch(name: str, network: Network) -> None:
-    attack = ATTACKS[name]
+    attack = of_catalogue(name)
     first = craft(attack, network, X, Y, steps_of(attack), seed=3)
     np.testing.assert_array_equal(first, craft(attack, network, X, Y, steps_of(attack), seed=3))
     np.testing.assert_array_equal(first, craft(attack, network, X, Y, steps_of(attack), seed=3, batch=17))
@@ -92,9 +100,11 @@ def test_a_radius_of_nothing_changes_nothing(name: str, network: Network) -> Non
     np.testing.assert_array_equal(craft(ATTACKS[name], network, X, Y, 0.0), X)
 
 
-@pytest.mark.parametrize("name", [name for name in ATTACKS if name not in NOISE.values()])
+@pytest.mark.parametrize(
+    "name", [name for name in ATTACKS if ATTACKS[name].success == "wrong" and name not in NOISE.values()]
+)
 def test_attacks_are_worse_than_noise_of_their_radius(name: str, network: Network) -> None:
-    attack = ATTACKS[name]
+    attack = of_catalogue(name)
     noise = craft(ATTACKS[NOISE[attack.norm]], network, X, Y, steps_of(attack))
     attacked = craft(attack, network, X, Y, steps_of(attack))
     assert right(network, attacked).sum() < right(network, noise).sum() - 5

@@ -31,7 +31,7 @@ from intsim.statistics import wilson
 from intsim.targets import TARGETS
 
 ROOT = Path(__file__).parents[1]
-VERBS = ["demo", "targets", "inspect", "quantize", "run", "compare", "vectors", "attack", "bench", "warmup"]
+VERBS = ["demo", "targets", "inspect", "quantize", "run", "compare", "vectors", "attack", "attacks", "bench", "warmup"]
 Capture = pytest.CaptureFixture[str]
 
 
@@ -81,7 +81,7 @@ def example(verb: str) -> list[str]:
     return shlex.split(epilog.removeprefix("Example: intsim "))
 
 
-@pytest.mark.parametrize("verb", ["targets", "inspect", "quantize", "run", "compare"])
+@pytest.mark.parametrize("verb", ["targets", "inspect", "quantize", "run", "compare", "attacks"])
 def test_the_example_of_a_verb_works(
     verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

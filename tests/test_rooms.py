@@ -39,6 +39,7 @@ DOORS = {
     "onnx": {"onnx_io", "reference"},
     "onnxruntime": {"reference"},
     "torch": {"attack", "bench"},
+    "art": {"attack"},
     "numba": set(),
     "llvmlite": set(),
     "scipy": {"statistics"},

@@ -6,6 +6,7 @@ from importlib.metadata import entry_points
 from numbers import Real
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 from intsim.errors import IntsimError, unknown
@@ -15,43 +16,123 @@ class Attack(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One attack on the float network, as data.
 
     `steps` gradient steps of `step_size` times the radius, from each of `restarts` starts: the "clean" image,
-    a random one "inside" the ball, or a random one on its "edge" (L-inf: random signs). `keep`: the "last"
-    image, or the "worst" of all that were seen: a wrong answer before a right one, then the larger loss.
-    `function`: "module:name" of a function (network, x, y, eps) -> images in 0..1, run in place of the loop.
+    a random one "inside" the ball, or a random one on its "edge" (L-inf: random signs). `loss`: see
+    `intsim.attack.losses`, of the logits over `temperature`. `schedule`: steps of "constant" size, with `momentum`
+    times the sum of the earlier gradients, or "apgd", which halves them. `towards`: "" is untargeted; else each of
+    `classes` targets in turn, every one from all starts: the "likely" classes of the clean image, most likely first,
+    the "unlikely" ones, least likely first, or the one "given" to `craft`. `success`: a "wrong" answer, or the
+    "target" as the answer. `keep`: the "last" image; the "worst" of all that were seen: a success before a failure,
+    then the larger loss; or the "first" success, which ends the search of that image (fewer steps for the same count
+    of wrong answers, but images that only just succeed). `function`: what is run in place of the loop, see `find`.
     """
 
     name: str
     norm: Literal["linf", "l2"] = "linf"
-    loss: Literal["cross_entropy", "margin"] = "cross_entropy"
+    loss: Literal["cross_entropy", "cross_entropy_float32", "cross_entropy_float64", "margin", "dlr"] = "cross_entropy"
+    temperature: float = 1.0
     steps: int = 1
     step_size: float = 1.0
+    schedule: Literal["constant", "apgd"] = "constant"
+    momentum: float = 0.0
     restarts: int = 1
     start: Literal["clean", "inside", "edge"] = "clean"
-    keep: Literal["last", "worst"] = "last"
+    towards: Literal["", "likely", "unlikely", "given"] = ""
+    classes: int = 1
+    success: Literal["wrong", "target"] = "wrong"
+    keep: Literal["last", "worst", "first"] = "last"
     function: str = ""
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.restarts < 1 or not self.step_size >= 0:
             what = f"{self.steps} steps of {self.step_size} from {self.restarts} starts"
             raise IntsimError(what, where=self.name, mend="steps and step_size from 0, restarts from 1")
+        if not self.temperature > 0 or not self.momentum >= 0 or (self.momentum and self.schedule == "apgd"):
+            what = f"temperature {self.temperature}, momentum {self.momentum} with {self.schedule} steps"
+            raise IntsimError(what, where=self.name, mend="temperature above 0, momentum from 0 (apgd has its own)")
+        if self.classes < 1 or (self.classes > 1 and self.towards not in ("likely", "unlikely")):
+            raise IntsimError(
+                f'{self.classes} classes towards "{self.towards}"', where=self.name, mend="likely or unlikely"
+            )
+        if self.success == "target" and (not self.towards or self.classes > 1):
+            raise IntsimError("succeeds at a target", where=self.name, mend="give towards, and one class")
+        if self.keep == "last" and (self.restarts > 1 or self.classes > 1):
+            raise IntsimError("keeps the last of several images", where=self.name, mend='keep "worst" or "first"')
+
+    @property
+    def gradients(self) -> int | None:
+        """How many gradients an image costs at most; None: what a function of somebody else spends is not known."""
+        return None if self.function else self.restarts * self.classes * self.steps
+
+    @property
+    def queries(self) -> int | None:
+        """How many times the network is asked about an image at most, those for gradients among them; None: unknown."""
+        if self.function:
+            return None
+        runs, ranking = self.restarts * self.classes, self.towards in ("likely", "unlikely")
+        return runs * (self.steps + (self.keep != "last")) + ranking
+
+    @property
+    def described(self) -> str:
+        """What it does, in words."""
+        if self.function:
+            return self.function
+        norm = {"linf": "L-inf", "l2": "L2"}[self.norm]
+        if self.steps == 0:
+            return f"{norm}, a random direction at the full radius"
+        how = f" with momentum {self.momentum:g}" if self.momentum else ""
+        how += ", halved by APGD's rule" if self.schedule == "apgd" else ""
+        loss = self.loss.replace("_", " ") + (f" at temperature {self.temperature:g}" * (self.temperature != 1))
+        steps = f"{self.steps} step{'s' * (self.steps > 1)} of {self.step_size:g} times the radius{how} on {loss}"
+        starts = f"{self.restarts} start{'s' * (self.restarts > 1)} ({self.start})"
+        aim = f", towards {_aim(self)}" if self.towards else ""
+        return f"{norm}, {steps}{aim}, {starts}, the {self.keep} image is kept"
 
 
-ATTACKS: dict[str, Attack] = {
-    "noise": Attack(name="noise", steps=0, start="edge"),
-    "noise_l2": Attack(name="noise_l2", norm="l2", steps=0, start="edge"),
-    "fgsm": Attack(name="fgsm"),
-    "fgsm_margin": Attack(name="fgsm_margin", loss="margin"),
-    "fgsm_l2": Attack(name="fgsm_l2", norm="l2"),
-    "bim": Attack(name="bim", steps=10, step_size=0.2),
-    "bim_l2": Attack(name="bim_l2", norm="l2", steps=10, step_size=0.2),
-    "pgd": Attack(name="pgd", steps=10, step_size=0.25, start="inside", keep="worst"),
-    "pgd_l2": Attack(name="pgd_l2", norm="l2", steps=10, step_size=0.25, start="inside", keep="worst"),
-    "pgd_margin": Attack(
-        name="pgd_margin", loss="margin", steps=40, step_size=0.1, restarts=3, start="inside", keep="worst"
+def _aim(attack: Attack) -> str:
+    if attack.towards == "given":
+        return "the given class"
+    rank = {"likely": "most likely wrong", "unlikely": "least likely"}[attack.towards]
+    return f"each of the {attack.classes} {rank} classes" if attack.classes > 1 else f"the {rank} class"
+
+
+def _all(*attacks: Attack) -> dict[str, Attack]:
+    return {attack.name: attack for attack in attacks}
+
+
+def _apgd(name: str, **fields: Any) -> Attack:
+    return Attack(name=name, schedule="apgd", steps=100, step_size=2.0, start="inside", keep="worst", **fields)
+
+
+ATTACKS: dict[str, Attack] = _all(
+    Attack(name="noise", steps=0, start="edge"),
+    Attack(name="noise_l2", norm="l2", steps=0, start="edge"),
+    Attack(name="fgsm"),
+    Attack(name="fgsm_float32", loss="cross_entropy_float32"),
+    Attack(name="fgsm_float64", loss="cross_entropy_float64"),
+    Attack(name="fgsm_margin", loss="margin"),
+    Attack(name="fgsm_dlr", loss="dlr"),
+    Attack(name="fgsm_l2", norm="l2"),
+    Attack(name="bim", steps=10, step_size=0.2),
+    Attack(name="bim_l2", norm="l2", steps=10, step_size=0.2),
+    Attack(name="mifgsm", steps=10, step_size=0.1, momentum=1.0),
+    Attack(name="mifgsm_l2", norm="l2", steps=10, step_size=0.2, momentum=1.0),
+    Attack(name="pgd", steps=10, step_size=0.25, start="inside", keep="worst"),
+    Attack(name="pgd_l2", norm="l2", steps=10, step_size=0.25, start="inside", keep="worst"),
+    Attack(name="pgd_margin", loss="margin", steps=40, step_size=0.1, restarts=3, start="inside", keep="worst"),
+    Attack(
+        name="pgd_least", steps=40, step_size=0.1, start="inside", towards="unlikely", success="target", keep="worst"
     ),
-}
-"""Sources: FGSM, Goodfellow, Shlens, Szegedy, ICLR 2015, arXiv 1412.6572; BIM, Kurakin, Goodfellow, Bengio,
-arXiv 1607.02533; PGD, Madry et al., ICLR 2018, arXiv 1706.06083. Step sizes are this catalogue's own."""
+    _apgd("apgd_ce"),
+    _apgd("apgd_ce_l2", norm="l2"),
+    _apgd("apgd_dlr", loss="dlr"),
+    _apgd("apgd_dlr_l2", norm="l2", loss="dlr"),
+    _apgd("apgd_t", loss="dlr", towards="likely", classes=9),
+    _apgd("apgd_t_l2", norm="l2", loss="dlr", towards="likely", classes=9),
+)
+"""Sources: FGSM, Goodfellow, Shlens, Szegedy, ICLR 2015, arXiv 1412.6572; BIM and the least likely class, Kurakin,
+Goodfellow, Bengio, arXiv 1607.02533; PGD, Madry et al., ICLR 2018, arXiv 1706.06083; MI-FGSM, Dong et al., CVPR 2018,
+arXiv 1710.06081; APGD, DLR and the nine targets, Croce, Hein, ICML 2020, arXiv 2003.01690. Step sizes of bim, pgd and
+their kin are this catalogue's own."""
 
 NOISE = {"linf": "noise", "l2": "noise_l2"}
 """The attack without a gradient that stands beside those of each norm."""
@@ -65,21 +146,52 @@ SLACK = 1e-9
 
 
 def find(name: str) -> Attack:
-    """The attack called `name`: of the catalogue, of an entry point in "intsim.attacks", or "module:name".
+    """The attack called `name`: one of the catalogue, of an entry point in "intsim.attacks", or of these forms.
 
-    What an entry point or a module gives is an `Attack`, or a function (network, x, y, eps) -> images in 0..1
-    whose radius is L-inf. Raises IntsimError where there is none.
+    "module:name": an `Attack`, or a function (network, x, y, eps) -> images in 0..1. "FILE.npz": the images "x" in it.
+    "art:NAME": the attack of the Adversarial Robustness Toolbox of that class. The last two may go on with
+    ",KEY=VALUE..."; norm=l2 says that the radius is an L2 one (else it is L-inf). Raises IntsimError where there is
+    none.
     """
     if name in ATTACKS:
         return ATTACKS[name]
     others = {entry.name: entry.value for entry in entry_points(group="intsim.attacks")}
-    if name not in others and ":" not in name:
+    if name not in others and ":" not in name and not is_file(name):
         raise unknown("attack", name, [*ATTACKS, *others])
     spec = others.get(name, name)
+    if is_file(spec) or spec.startswith(ART):
+        norm = options(spec)[1].get("norm", "linf")
+        if norm not in NOISE:
+            raise unknown("norm", str(norm), NOISE)
+        return Attack(name=name, norm=norm, function=spec)
     found = imported(spec)
     if isinstance(found, Attack):
         return found
     return Attack(name=name, function=spec)
+
+
+ART = "art:"
+"""What the name of an attack of ART begins with."""
+
+
+def is_file(spec: str) -> bool:
+    """Whether the name means images in a file."""
+    return spec.partition(",")[0].endswith(".npz")
+
+
+def options(spec: str) -> tuple[str, dict[str, Any]]:
+    """What "NAME,KEY=VALUE,..." says: the name, and numbers, truths and words by their keys. Raises IntsimError."""
+    name, *pairs = spec.split(",")
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise IntsimError(f'"{pair}" is no KEY=VALUE', where=f"attack {spec}")
+        try:
+            found[key] = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            found[key] = value
+    return name, found
 
 
 def imported(spec: str) -> Any:

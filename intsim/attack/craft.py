@@ -1,39 +1,22 @@
-"""The one loop that all attacks run in, from images of a camera's grid to images of the same grid."""
+"""Attacked images: from images of a camera's grid to images of the same grid, in the ball, whoever made them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from msgspec import Struct
 
-from intsim.attack import door
-from intsim.attack.catalogue import Attack, imported
-from intsim.attack.losses import LOSSES
-from intsim.attack.norms import NORMS, Norm
+from intsim.attack import door, outside
+from intsim.attack.catalogue import Attack, is_file
+from intsim.attack.norms import NORMS
+from intsim.attack.search import Ball, Look, looking, searched, targets
 from intsim.attack.twin import Network
 from intsim.errors import IntsimError
-
-Tensor = Any  # torch.Tensor, without importing torch
 
 BATCH = 100
 """Images in one pass of the network, unless said otherwise."""
 
 STRETCH = 16
 """How many times longer than the radius noise may be before it is cut at the ends of the pixels' range."""
-
-
-class Ball(Struct, frozen=True, kw_only=True):
-    """Where images may go, in steps of the grid.
-
-    Pixels are 0..levels (1 for images off any grid), no further than `radius` from the clean image; `eps` is
-    the radius before it was made whole.
-    """
-
-    norm: Norm
-    levels: float
-    on_grid: bool
-    eps: float
-    radius: float
 
 
 def ball(norm: str, eps_steps: float, grid: int | None = 255) -> Ball:
@@ -58,30 +41,44 @@ def craft(
     seed: int = 0,
     grid: int | None = 255,
     batch: int = BATCH,
+    towards: np.ndarray | None = None,
+    look: Look | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """The attacked images, of the type and on the grid of x[n, c, h, w], none further from x than the radius.
 
     `x`: integers 0..grid as the camera delivers them, or float32 in 0..1 where `grid` is None. `y`: int[n].
     `eps_steps`: the radius in steps of 1/255 whatever the grid, see `ball`. `network` takes float32 pixels in 0..1. An
-    image's noise depends on `seed` and its index alone. `progress` is told how many images are done.
+    image's noise depends on `seed` and its index alone. `towards`: int[n], the classes of an attack towards "given"
+    ones. `look`: what the loop asks in place of `network` (which still ranks the classes of a targeted attack).
+    `progress` is told how many images are done.
 
-    Raises IntsimError for images or labels that do not fit, and where an attack leaves the ball.
+    Raises IntsimError for images, labels or classes that do not fit, and where an attack leaves the ball.
     """
     x, y = np.asarray(x), np.asarray(y)
     allowed = ball(attack.norm, eps_steps, grid)
     _check(x, y, allowed)
+    if towards is not None:
+        towards = np.asarray(towards)
+        _check_classes("towards", towards, len(x))
+    given = outside.read(attack, x, allowed) if is_file(attack.function) and allowed.radius else None
     crafted = np.empty_like(x)
     for first in range(0, len(x), batch):
         part = slice(first, min(first + batch, len(x)))
         if allowed.radius == 0:
             crafted[part] = x[part]
+        elif given is not None:
+            crafted[part] = given[part]
         elif attack.function:
-            crafted[part] = _called(attack, network, x[part], y[part], allowed)
+            crafted[part] = outside.called(attack, network, x[part], y[part], allowed)
         else:
-            indices = range(part.start, part.stop)
-            starts = [_start(attack, x[part], allowed, (seed, r), indices) for r in range(attack.restarts)]
-            crafted[part] = _searched(attack, network, (x[part], y[part]), allowed, starts)
+            aims = _aims(attack, network, x[part], y[part], allowed, None if towards is None else towards[part])
+            indices, runs = range(part.start, part.stop), []
+            for run in range(attack.restarts * len(aims)):
+                start = _start(attack, x[part], allowed, (seed, run), indices)
+                runs.append((start, aims[run // attack.restarts]))
+            asked = look or looking(attack, network)
+            crafted[part] = searched(attack, asked, (x[part], y[part]), allowed, runs)
         if progress is not None:
             progress(part.stop)
     verify(attack.name, x, crafted, allowed)
@@ -112,8 +109,24 @@ def _check(x: np.ndarray, y: np.ndarray, ball: Ball) -> None:
         raise IntsimError(f"is {x.dtype}", where="x", mend=mend)
     if x.size and not (x.min() >= 0 and x.max() <= ball.levels):
         raise IntsimError(f"runs from {x.min()} to {x.max()}, not from 0 to {ball.levels:g}", where="x")
-    if y.shape != (len(x),) or y.dtype.kind not in "iu":
-        raise IntsimError(f"{y.dtype} {y.shape} for {len(x)} images", where="y", mend="give one class an image")
+    _check_classes("y", y, len(x))
+
+
+def _check_classes(name: str, classes: np.ndarray, n: int) -> None:
+    if classes.shape != (n,) or classes.dtype.kind not in "iu":
+        raise IntsimError(f"{classes.dtype} {classes.shape} for {n} images", where=name, mend="give one class an image")
+
+
+def _aims(
+    attack: Attack, network: Network, x: np.ndarray, y: np.ndarray, ball: Ball, towards: np.ndarray | None
+) -> list[Any]:
+    """The targets of each of the attack's classes in turn; see `targets`."""
+    if not attack.towards:
+        return [None]
+    torch = door.torch()
+    pixels, labels = torch.from_numpy((x / ball.levels).astype(np.float32)), torch.from_numpy(y.astype(np.int64))
+    chosen = None if towards is None else torch.from_numpy(towards.astype(np.int64))
+    return targets(attack, network, pixels, labels, chosen)
 
 
 def _start(attack: Attack, x: np.ndarray, ball: Ball, seeds: tuple[int, int], indices: Sequence[int]) -> np.ndarray:
@@ -136,68 +149,3 @@ def _start(attack: Attack, x: np.ndarray, ball: Ball, seeds: tuple[int, int], in
         fits = ball.norm.length(np.clip(clean + stretched, 0, ball.levels) - clean) <= ball.radius
         low, high = np.where(fits, middle, low), np.where(fits, high, middle)
     return np.clip(clean + delta * low.reshape(-1, *(1,) * (x.ndim - 1)), 0, ball.levels) - clean
-
-
-def _searched(
-    attack: Attack,
-    network: Network,
-    examples: tuple[np.ndarray, np.ndarray],
-    ball: Ball,
-    starts: Sequence[np.ndarray],
-) -> np.ndarray:
-    """What the loop finds, x.dtype[n, c, h, w].
-
-    The network sees only what the camera can deliver: gradients are those at the rounded image. The perturbation
-    itself stays unrounded between the steps, so that moves below one step of the grid add up.
-    """
-    torch = door.torch()
-    x, y = examples
-    clean, labels = torch.from_numpy(x.astype(np.float64)), torch.from_numpy(y.astype(np.int64))
-    best, best_wrong = clean.clone(), torch.zeros(len(x), dtype=torch.bool)
-    best_loss = torch.full((len(x),), -float("inf"), dtype=torch.float64)
-    for start in starts:
-        delta = torch.from_numpy(start)
-        for step in range(attack.steps + 1):
-            delta = ball.norm.project(delta, ball.radius).clamp(-clean, ball.levels - clean)
-            seen = clean + (ball.norm.round(delta, ball.radius) if ball.on_grid else delta)
-            if step == attack.steps and attack.keep == "last":
-                best = seen
-                break
-            loss, wrong, gradient = _look(attack, network, (seen / ball.levels).float(), labels)
-            if attack.keep == "worst":
-                better = (wrong & ~best_wrong) | ((wrong == best_wrong) & (loss > best_loss))
-                best[better], best_wrong[better], best_loss[better] = seen[better], wrong[better], loss[better]
-            delta = delta + ball.norm.step(gradient, attack.step_size * ball.radius)
-    return best.numpy().astype(x.dtype)
-
-
-def _look(attack: Attack, network: Network, pixels: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(loss[n], wrong[n], the loss's gradient by the pixels in float64) at float32 pixels in 0..1."""
-    torch = door.torch()
-    with torch.enable_grad():
-        pixels.requires_grad_()
-        logits = network(pixels)
-        loss = LOSSES[attack.loss](logits, y)
-        (gradient,) = torch.autograd.grad(loss.sum(), pixels)
-    return loss.detach(), logits.detach().argmax(1) != y, gradient.double()
-
-
-def _called(attack: Attack, network: Network, x: np.ndarray, y: np.ndarray, ball: Ball) -> np.ndarray:
-    """What the user's own function gives, put on the grid in the ball; refused where it was not in the ball."""
-    torch = door.torch()
-    images = torch.from_numpy((x / ball.levels).astype(np.float32))
-    labels = torch.from_numpy(y.astype(np.int64))
-    found = imported(attack.function)(network, images, labels, ball.eps / ball.levels)
-    found = np.asarray(found.detach() if isinstance(found, torch.Tensor) else found)
-    if found.shape != x.shape or found.dtype.kind != "f" or not np.isfinite(found).all():
-        what = f"gave {found.dtype} {found.shape}, not finite floats {x.shape} in 0..1"
-        raise IntsimError(what, where=f"attack {attack.name}")
-    delta = found.astype(np.float64) * ball.levels - x
-    furthest = ball.norm.length(delta).max()
-    if not furthest <= ball.eps * (1 + 1e-4):  # what images in float32 may be off by
-        what = f"moved an image by {furthest / ball.levels:.6g}, not {ball.eps / ball.levels:.6g}"
-        raise IntsimError(what, where=f"attack {attack.name}", mend="nothing was scored")
-    clean = torch.from_numpy(x.astype(np.float64))
-    inside = ball.norm.project(torch.from_numpy(delta), ball.radius).clamp(-clean, ball.levels - clean)
-    rounded = ball.norm.round(inside, ball.radius) if ball.on_grid else inside
-    return (clean + rounded).numpy().astype(x.dtype)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from intsim import __version__
-from intsim.cli import attack, bench, compare, demo, inspect, quantize, run, targets, vectors
+from intsim.cli import attack, attacks, bench, compare, demo, inspect, quantize, run, targets, vectors
 from intsim.errors import IntsimError
 
 DONE, EXCEEDED, BAD_INPUT, BUG, INTERRUPTED, CLOSED = 0, 1, 2, 3, 130, 141
@@ -37,6 +37,7 @@ for _verb in (
     compare.compare,
     vectors.vectors,
     attack.attack,
+    attacks.attacks,
     bench.bench,
     bench.warmup,
 ):

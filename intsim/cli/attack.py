@@ -26,7 +26,9 @@ EXAMPLE = "intsim attack cnn --target cmsis_nn_s8 --attack fgsm --calibration fa
 @click.command(epilog=f"Example: {EXAMPLE}")
 @click.argument("model")
 @on_machines
-@click.option("--attack", "attacks", metavar="NAME|MODULE:NAME", multiple=True, help="(default: fgsm and pgd)")
+@click.option(
+    "--attack", "attacks", metavar="NAME", multiple=True, help="See `intsim attacks` (default: fgsm and pgd)."
+)
 @click.option("--eps", default="2/255,8/255", metavar="E[,E...]", help="Radii, of pixels in 0..1 (2/255,8/255).")
 @click.option("--data", "examples", metavar="XY.npz", required=True, help='Images "x" and labels "y".')
 @click.option("--limit", type=int, metavar="N", help="Only the first N images.")

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from intsim.attack.catalogue import Attack
 from intsim.errors import IntsimError
 from intsim.evaluate.records import Evaluation
 from intsim.report import accumulators, chart, figures, sentences, tables, words
@@ -56,18 +55,7 @@ def _made(record: Results) -> list[tuple[str, str]]:
     """(name, value) of what is needed to do it again."""
     said = [("command", record.command)] if record.command else []
     said += [("seed", str(record.seed)), ("images and labels, SHA-256", record.data)]
-    said += [(words.attack_name(record, attack.name), _attack(attack)) for attack in record.attacks]
+    said += [(words.attack_name(record, attack.name), attack.described) for attack in record.attacks]
     said += [(f"{name}, SHA-256", digest) for name, digest in record.digests.items()]
     said += [("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items()))]
     return said
-
-
-def _attack(attack: Attack) -> str:
-    if attack.function:
-        return attack.function
-    norm = {"linf": "L-inf", "l2": "L2"}[attack.norm]
-    if attack.steps == 0:
-        return f"{norm}, a random direction at the full radius"
-    steps = f"{attack.steps} step{'s' * (attack.steps > 1)} of {attack.step_size:g} times the radius"
-    starts = f"{attack.restarts} start{'s' * (attack.restarts > 1)} ({attack.start})"
-    return f"{norm}, {steps} on {attack.loss.replace('_', ' ')}, {starts}, the {attack.keep} image is kept"
