@@ -15,13 +15,15 @@ HALF, TIE = Fraction(1, 2), Fraction(1, 10**6)
 
 def nearest(n: int, m: int, coordinate: str, mode: str, rule: Resize) -> np.ndarray:
     """Which of n inputs each of m outputs takes along an axis (33), int64; coordinate and mode as ONNX names them."""
-    product = _float_product if rule.nearest == "float32" else _exact_product
+    product = _float_product if rule.nearest in ("float32", "step") else _exact_product
     found = []
     for i in range(m):
         halves = HALF if coordinate.endswith("half_pixel") else Fraction(0)
         place = product(i + halves, *ratio(n, m, coordinate)) - halves
         if rule.nearest == "quotient":
             place = _quotient(i, n, m, coordinate)
+        if rule.nearest == "step" and coordinate == "asymmetric":
+            place = Fraction(i * ((n << 16) // m + 1), 1 << 16)
         if coordinate == "pytorch_half_pixel" and m == 1:
             place = Fraction(0)
         if rule.nearest == "quotient" and mode.startswith("round") and abs(place % 1 - HALF) <= TIE:

@@ -44,8 +44,14 @@ tanh is the C library's: fdlibm's in glibc before 2.41; that of later ones is co
 LITERT_BUILTIN = replace(LITERT_REFERENCE, softmax=Float32Softmax())
 """optimized_ops.h Softmax; the rest as the reference."""
 
-LITERT_XNNPACK = replace(LITERT_BUILTIN, sigmoid=_EVEN, tanh=_EVEN, leaky_relu=ShortSlopes(otherwise=_DOUBLE))
-"""microparams-init.c xnn_init_qs8_lrelu_scalar_params; hard swish, prelu and softmax are not delegated."""
+LITERT_XNNPACK = replace(
+    LITERT_BUILTIN,
+    sigmoid=_EVEN,
+    tanh=FloatFunction(library="fdlibm", rounding=Rounding.HALF_EVEN),
+    leaky_relu=ShortSlopes(otherwise=_DOUBLE),
+)
+"""microparams-init.c xnn_init_qs8_lrelu_scalar_params; hard swish, prelu and softmax are not delegated. tanh is the C
+library's, as LITERT_REFERENCE's."""
 
 LITERT_WIDE = replace(LITERT_REFERENCE, sigmoid=Interpolated(), tanh=Interpolated(), softmax=InterpolatedSoftmax())
 """reference/integer_ops/logistic.h, tanh.h (int16), softmax.h SoftmaxInt16; 16 bits elsewhere are inferences."""

@@ -54,6 +54,7 @@ IN_BLOCKS = replace(DOUBLE_F32, lanes=Lanes(of="blocks", size=4, left=Overflow.S
 Q15 = FixedPoint(keep=15, rounding=Rounding.HALF_UP)
 IN_FLOAT64 = Float64Scale(rounding=Rounding.HALF_AWAY)
 STEPS = Resize(nearest="float32", linear="step", bits=10, rounding=Rounding.HALF_AWAY)
+ALL_STEPS = replace(STEPS, nearest="step")
 LITERT = "google-ai-edge/LiteRT f6745779 tflite/kernels/internal/"
 
 LITERT_REF = Target(
@@ -131,11 +132,12 @@ LITERT_RUY_X86 = replace(
     multiply=replace(MULTIPLY, middle=Cast(bits=16, overflow=Overflow.SATURATE), sum=16),
     convert=DOUBLE_UP,
     conversions=(Conversion(wide=True, requantize=DOUBLE),),
+    resize=ALL_STEPS,
     functions=functions.LITERT_BUILTIN,
     source=(
         "google/ruy 2af88863 ruy/kernel_avx2_fma.cc, kernel_avx512.cc Kernel8bitAvx512; "
         f"{LITERT}optimized/integer_ops/depthwise_conv.h, transpose_conv.h, add.h, optimized/optimized_ops.h Quantize, "
-        "Requantize, optimized/depthwiseconv_uint8.h, integer_ops/mul.h; kernel_util.cc "
+        "Requantize, ResizeNearestNeighbor, optimized/depthwiseconv_uint8.h, integer_ops/mul.h; kernel_util.cc "
         "GetQuantizedConvolutionMultipler; sub and mean as the reference. By place, not by channel, and so not here: "
         "of the 16 flat integers that do not fill a vector at the end of a tensor, those of an add or a product are "
         "the reference's (an operand that broadcasts makes shorter runs with such ends; one integer added to a run has "
@@ -193,7 +195,7 @@ LITERT_XNNPACK = replace(
     add=TwoMultipliers(bits=21, rounding=Rounding.HALF_UP),
     convert=FixedPoint(bits=8, normalized=False, encoding=Rounding.HALF_EVEN, rounding=Rounding.HALF_UP),
     conversions=(Conversion(changes_sign=True, requantize=DOUBLE_UP), Conversion(wide=True, requantize=DOUBLE)),
-    resize=Resize(nearest="float32", linear="float32", bits=11, rounding=Rounding.HALF_UP),
+    resize=Resize(nearest="step", linear="float32", bits=11, rounding=Rounding.HALF_UP),
     multiply=Float32Scale(),
     functions=functions.LITERT_XNNPACK,
     source=(

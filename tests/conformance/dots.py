@@ -39,7 +39,8 @@ CONVS = {
     "conv per tensor": Shape(channels=8, outputs=6, size=(5, 5), kernel=(3, 3), per_channel=False),
     "conv grouped": Shape(channels=8, outputs=6, size=(6, 6), kernel=(3, 3), pads=SAME, group=2),
     "conv of one channel to one": Shape(channels=1, outputs=1, size=(12, 12), kernel=(3, 3), pads=SAME),
-    "depthwise": Shape(channels=9, outputs=9, size=(6, 6), kernel=(3, 3), pads=SAME, group=9),
+    "conv in groups of one, two for one": Shape(channels=6, outputs=12, size=(4, 4), kernel=(3, 3), group=6),
+    "depthwise": Shape(channels=12, outputs=12, size=(6, 6), kernel=(3, 3), pads=SAME, group=12),
 }
 MORE_CONVS = {
     "conv 1x1 of odd depth": Shape(channels=13, outputs=8, size=(4, 4), kernel=(1, 1)),
@@ -49,9 +50,16 @@ MORE_CONVS = {
     "conv asymmetric": Shape(channels=6, outputs=4, size=(7, 6), kernel=(2, 3), strides=(2, 1), pads=(1, 0, 0, 2)),
     "conv dilated": Shape(channels=5, outputs=4, size=(9, 8), kernel=(3, 2), dilations=(2, 3), pads=(2, 1, 2, 2)),
     "conv of a line": Shape(channels=6, outputs=5, size=(20,), kernel=(4,), strides=(1,), pads=(2, 1), dilations=(1,)),
-    "conv in groups of one, two for one": Shape(channels=4, outputs=8, size=(6, 6), kernel=(3, 3), group=4),
     "depthwise 5x5": Shape(
         channels=8, outputs=8, size=(7, 7), kernel=(5, 5), strides=(2, 2), pads=(2, 2, 2, 2), group=8
+    ),
+}
+PER_TENSOR = {
+    "conv grouped per tensor": Shape(
+        channels=8, outputs=16, size=(5, 5), kernel=(3, 3), group=2, per_channel=False, samples=1
+    ),
+    "depthwise per tensor": Shape(
+        channels=16, outputs=16, size=(5, 5), kernel=(3, 3), group=16, per_channel=False, samples=1
     ),
 }
 FULL = {
@@ -67,7 +75,7 @@ MORE_FULL = {
 
 def convolutions(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     """Conv, dense and grouped."""
-    yield from _all(kind, rng, "Conv", lambda name: "depthwise" not in name, CONVS, MORE_CONVS)
+    yield from _all(kind, rng, "Conv", lambda name: "depthwise" not in name, CONVS, MORE_CONVS, PER_TENSOR)
     single = Shape(channels=1, outputs=1, size=(4, 4), kernel=(4, 4), samples=1)
     yield _of(kind, "Conv", "conv of one channel to one 4x4, all at one end", single, top(kind, single))
     single = Shape(channels=1, outputs=1, size=(16, 16), kernel=(1, 1), samples=1)
@@ -76,7 +84,7 @@ def convolutions(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
 
 def depthwise(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     """Conv of one channel a group."""
-    yield from _all(kind, rng, "Conv", lambda name: "depthwise" in name, CONVS, MORE_CONVS)
+    yield from _all(kind, rng, "Conv", lambda name: "depthwise" in name, CONVS, MORE_CONVS, PER_TENSOR)
 
 
 def fully_connected(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
@@ -106,17 +114,21 @@ def fully_connected(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
 
 def transposed(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     """ConvTranspose: weights [c, o, *kernel]."""
-    for name, strides, pads, size in (
-        ("transposed conv", (2, 2), (0, 0, 1, 1), (4, 3)),
-        ("transposed conv, strides 1", (1, 1), (1, 1, 1, 1), (5, 5)),
+    for name, outputs, strides, pads, size, families in (
+        ("transposed conv", 13, (2, 2), (0, 0, 1, 1), (4, 2), [f for f in FAMILIES if f != "extremes that cancel"]),
+        ("transposed conv, strides 1", 5, (1, 1), (1, 1, 1, 1), (4, 4), ["general scales", "powers of two"]),
+        ("transposed conv per tensor", 13, (2, 2), (0, 0, 1, 1), (4, 2), ["a hair from a tie"]),
     ):
-        for family in ("general scales", "powers of two"):
-            shape = Shape(channels=4, outputs=5, size=size, kernel=(3, 3), strides=strides, pads=pads)
+        for family in families:
+            if family in _NARROW_ONLY and kind.bias != "s32":
+                continue
+            shape = Shape(channels=4, outputs=outputs, size=size, kernel=(3, 3), strides=strides, pads=pads,
+                          per_channel="per tensor" not in name)  # fmt: skip
             numbers = FAMILIES[family](kind, rng, shape)
             out = tuple(
                 (n - 1) * s - pads[i] - pads[i + 2] + 3 for i, (n, s) in enumerate(zip(size, strides, strict=True))
             )
-            weight = numbers.weight.reshape(5, 4, 3, 3).swapaxes(0, 1)
+            weight = numbers.weight.reshape(outputs, 4, 3, 3).swapaxes(0, 1)
             attributes = _window(shape) | {"group": 1, "output_padding": (0, 0)}
             yield _case(kind, "transposed conv", f"{name}, {family}", "ConvTranspose", numbers, weight, out,
                         attributes, axis=1)  # fmt: skip
@@ -129,7 +141,7 @@ def _all(
         for name, shape in table.items():
             if not chosen(name) or (shape.per_channel and not kind.per_channel and f"{name} per tensor" in table):
                 continue
-            for family in FAMILIES if number == 0 else ("general scales",):
+            for family in (FAMILIES, ("general scales",), ("a hair from a tie",))[number]:
                 if family in _NARROW_ONLY and kind.bias != "s32":
                     continue
                 yield _one(kind, rng, node, name, shape, family)
@@ -360,6 +372,50 @@ def tied_multipliers(kind: Kind, rng: np.random.RandomState, shape: Shape) -> Nu
     )  # fmt: skip
 
 
+def tied_quotients(kind: Kind, rng: np.random.RandomState, shape: Shape) -> Numbers:
+    """Scales whose quotient ties as a 31-bit multiplier, though their product is a float32; biases a hair from a tie.
+
+    A search over all odd denominators found them.
+    """
+    return _quotients(kind, rng, shape, 6962374.0 / 9296465.0, 6962374.0 * 2.0**-31)
+
+
+def low_quotients(kind: Kind, rng: np.random.RandomState, shape: Shape) -> Numbers:
+    """Products in float32 whose quotient is two fifths above an even 31-bit multiplier; biases a hair from a tie."""
+    return _quotients(kind, rng, shape, 4.0 / 5.0, 2.0**-8)
+
+
+def _quotients(kind: Kind, rng: np.random.RandomState, shape: Shape, ratio: float, scale: float) -> Numbers:
+    n, zero = _channels(kind, shape), _weight_zero(kind, rng)
+    bits, reach = (32, 100) if kind.bias == "s32" else (36, 20000)
+    x, y = kind.affine(scale, _odd(rng)), kind.affine(scale / ratio * 2.0**7, _odd(rng) // 8 * 2)
+    least = math.ceil(math.log2(2 * reach)) - bits + 8  # the largest bias gives about twice the reach
+    scales = 2.0 ** (least - np.arange(n) % 2)
+    biases = []
+    for o in range(shape.outputs):
+        found = _telling(ratio * float(scales[o % n]) * 2.0**-7, bits, reach, 8 * shape.outputs)
+        biases.append(found[o // n % len(found) if n > 1 else o % len(found)] * (1 if o % 3 else -1))
+    return Numbers(
+        x=np.full(_shape(shape), x.zero, kind.type.dtype),
+        weight=around(rng, int_type(kind.weight), zero, 1, (shape.outputs, shape.depth)),
+        bias=_biases(kind, biases), input=x, output=y, scales=scales, weight_zero=zero,
+    )  # fmt: skip
+
+
+def _telling(scale: float, bits: int, reach: int, count: int) -> list[int]:
+    """Accumulators next to ties, for which the two multipliers of 31 bits around the scale give two results."""
+    mantissa, exponent = math.frexp(scale)
+    down = math.floor(mantissa * (1 << 31))
+
+    def result(acc: int, multiplier: int) -> int:
+        high = (acc * multiplier + (1 << 30)) >> 31
+        return high + (1 << -exponent - 1) >> -exponent
+
+    around_it = (near_ties(math.ldexp(m, exponent - 31), bits, reach, count) for m in (down, down + 1))
+    every = [acc for both in zip(*around_it, strict=False) for acc in both]
+    return [acc for acc in every if result(acc, down) != result(acc, down + 1)] or every
+
+
 def wrapping(kind: Kind, rng: np.random.RandomState, shape: Shape) -> Numbers:
     """Sums beyond 32 bits by their biases."""
     sign = np.where(np.arange(shape.outputs) % 2, 1, -1)
@@ -395,11 +451,15 @@ def shifted_out(kind: Kind, rng: np.random.RandomState, shape: Shape) -> Numbers
     """Scales above one, and biases that a left shift takes out of 32 bits: they come back small, or next to the end."""
     n, zero = _channels(kind, shape), _weight_zero(kind, rng)
     x = kind.affine(0.5, _odd(rng))
-    scales = np.resize([5.3, 2.5, 2.7, 11.9], n) if n > 1 else np.array([5.3])
+    scales = np.resize([7.3, 2.5, 2.7, 11.9], n) if n > 1 else np.array([7.3])
     biases = []
     for o in range(shape.outputs):
         left = math.frexp(float(scales[o % n]))[1]
-        rest = int(rng.randint(-9, 10)) if o % 4 < 2 else (1 << 31 - left) - int(rng.randint(99, 9999))
+        rest = (
+            int(rng.randint(-9, 10))
+            if o % 4 < 2
+            else (1 << 31 - left) - int(rng.randint(99, 9999 if o % 4 == 2 else 1 << 25))
+        )
         biases.append(int(rng.randint(1, 1 << left - 1) << 32 - left) * (-1 if o % 4 else 1) + rest)
     return Numbers(
         x=np.full(_shape(shape), x.zero, kind.type.dtype),
@@ -463,6 +523,8 @@ FAMILIES: dict[str, Callable[[Kind, np.random.RandomState, Shape], Numbers]] = {
     "extremes": extremes,
     "extremes that cancel": cancelling,
     "multipliers that tie": tied_multipliers,
+    "quotients that tie": tied_quotients,
+    "quotients below a tie": low_quotients,
     "sums that wrap": wrapping,
     "scales above one": upward,
     "shifted out of 32 bits": shifted_out,

@@ -25,6 +25,7 @@ from intsim.target import (
     Rules,
     Target,
     ThreeRescales,
+    TwoSlopes,
     rules,
 )
 
@@ -46,6 +47,61 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "add.requantize.sum",
         "31|32",
     ): "as add.requantize.register: the sum is below 2^29",
+    ("litert_ruy_x86", "subtract.requantize.register", _WIDER): "as add.requantize.register",
+    ("litert_ruy_x86", "subtract.requantize.sum", "31|32"): "as add.requantize.register: the sum is below 2^29",
+    (
+        "litert_ruy_x86",
+        "add.inputs.middle|add.inputs.sum|add.inputs.doubled",
+        "Cast(bits=32)|Cast(bits=32, overflow=saturate)|31|32|34|40|48|64",
+    ): "as add.requantize.register: an operand is below 2^28, and twice of it below 2^29",
+    ("litert_ruy_x86", "add.inputs.product", "64"): "an operand below 2^28 times a multiplier below 2^31",
+    (
+        "litert_*|tflm",
+        "functions.sigmoid.quotient|functions.tanh.quotient",
+        "True",
+    ): "these outputs have scales that are powers of two: a product with the inverse is the quotient",
+    ("litert_*", "functions.sigmoid.library", "fdlibm"): "only tanh has another library",
+    ("litert_*", "functions.sigmoid.rounding", "half_up"): "a sigmoid is positive: half up is half away from zero",
+    (
+        "litert_xnnpack",
+        "functions.sigmoid.rounding",
+        "carry_shift",
+    ): "a sigmoid is positive: there the carry goes where half to even goes",
+    ("litert_*", "functions.softmax.rounding", "half_up"): "a softmax is positive: half up is half away from zero",
+    (
+        "litert_ruy_x86",
+        "add.requantize.middle",
+        "Cast(bits=16)",
+    ): "the zero point is added in 16 bits: that it wrapped before is the same",
+    (
+        "litert_ruy_x86",
+        "overrides[1].requantize.shared|overrides[6].requantize.shared|overrides[7].requantize.shared|"
+        "overrides[9].requantize.shared",
+        "True",
+    ): "TFLite's uint8 weights have one scale",
+    (
+        "litert_ruy_x86",
+        "overrides[0].requantize.sum|overrides[1].requantize.sum|overrides[6].requantize.sum|"
+        "overrides[7].requantize.sum|overrides[9].requantize.sum|convert.sum",
+        "32",
+    ): (
+        "a quotient of two float32 numbers below a power of two is at most 1 - 2^-24 of it: behind the first rounding "
+        "what fits 32 bits is below 2^31 - 128, and the zero point at most 127"
+    ),
+    (
+        "litert_ruy_x86",
+        "overrides[0].grouping|overrides[5].grouping|overrides[9].grouping",
+        "dense",
+    ): "a fully connected layer has one group, and so have the transposed convolutions that TFLite has",
+    ("litert_xnnpack", "convert.first", "half_up"): (
+        "without a normalized multiplier there is no exponent: a second rounding has nothing to round"
+    ),
+    ("litert_xnnpack", "requantize.converted", "40|48|64"): (
+        "XNNPACK takes ratios below 2^8: a result of 32 bits times one is below 2^39"
+    ),
+    ("litert_xnnpack", "multiply.converted", "31|32|34|40|48|64"): (
+        "XNNPACK takes ratios below 2^8: a product of two operands of 8 bits times one is below 2^24"
+    ),
     ("litert_xnnpack", "add|subtract", "AlignedAdd()"): (
         "it takes powers of two only; for these both multipliers of 21 bits are exact, as XNNPACK takes ratios from "
         "2^-10 on, and both rules add exactly and round half up once"
@@ -174,6 +230,9 @@ PROOFS = """
 23. A register of products that wraps in no fewer bits than the only level, which wraps: reduction modulo 2^n again.
 24. Where nothing has a zero point, none is in the operands, and none is owed.
 25. Only windows that slide are averaged otherwise where weights are of the older kind: a mean does not ask.
+26. A float32 has 24 bits: a multiplier of a quotient in float32 is exact from 24 bits on, however it is encoded.
+27. Slopes are requantized to integers without a zero point, each by a multiplier of its own; what adds it is the table.
+28. Without a rule of their own, differences follow that of sums.
 """
 """The theorems by which two targets are one; `normal` applies them, and a test tries them on random programs."""
 
@@ -192,6 +251,7 @@ def normal(target: Target) -> Any:
             found = rules(target, op, grouping, x, w, extent)
             zeros = scheme.zero_points or scheme.weight_zero_points
             sums[op, grouping, x, w, extent] = _sum(found, _most(target, x, w, found.mac), widest, zeros)
+    target = replace(target, subtract=target.subtract or target.add)  # 28
     others = {
         name: _rule(getattr(target, name), name, widest)
         for name in target.__struct_fields__
@@ -335,8 +395,14 @@ def _rule(value: Any, place: str, widest: int) -> Any:
                 rule = replace(rule, shared=False, normalized=True)  # 20
             value = replace(value, requantize=_rule(rule, place, widest))
         case ThreeRescales():
-            rule = replace(value.requantize, zero_point="after", shared=False)  # 18, 16
-            value = replace(value, requantize=_rule(rule, place, widest))
+            given = (value.requantize, value.inputs or value.requantize)
+            rule, inputs = (_rule(replace(r, zero_point="after", shared=False), place, widest) for r in given)  # 18, 16
+            value = replace(value, requantize=rule, inputs=inputs)
+        case TwoSlopes():
+            rule = replace(value.requantize, zero_point="after", shared=False)  # 27
+            if rule.first is not None and rule.sum is not None and rule.sum >= rule.register:
+                rule = replace(rule, sum=None)
+            value = replace(value, requantize=_rule(_of_24_bits(rule), "slopes", widest))
         case Float32Scale() | Float64Scale() | Bias():
             pass
         case Float32Softmax() | QuotientSoftmax():
@@ -357,9 +423,11 @@ def _fixed_point(rule: FixedPoint, place: str, widest: int) -> FixedPoint:
         rule = replace(rule, register=32)  # 10
     if rule.keep == rule.bits:
         rule = replace(rule, keep=None)  # 15
+    if place == "multiply":
+        rule = _of_24_bits(rule)
     if place not in ("sum", "functions"):
         rule = replace(rule, shared=False)  # 16
-    if place in ("mean", "add", "convert", "conversions"):
+    if place in ("mean", "add", "subtract", "convert", "conversions"):
         rule = replace(rule, float32_product=False)  # 16
     if rule.lanes is not None and (place != "sum" or rule.lanes.tail is rule.rounding):
         rule = replace(rule, lanes=None)  # 17
@@ -371,6 +439,14 @@ def _fixed_point(rule: FixedPoint, place: str, widest: int) -> FixedPoint:
         rule = replace(rule, middle=None)  # 13
     if rule.rounding in _MOVES_WITH_INTEGERS and rule.middle is None and rule.doubled is None:
         rule = replace(rule, zero_point="after")  # 8
+    return rule
+
+
+def _of_24_bits(rule: FixedPoint) -> FixedPoint:
+    """A rule for one scale, in another form if its multiplier is a float32."""
+    exact = rule.float32_quotient and rule.normalized and rule.product is None
+    if exact and (rule.bits if rule.keep is None else rule.keep) >= 24:
+        rule = replace(rule, bits=24, keep=None, encoding=Rounding.HALF_AWAY)  # 26
     return rule
 
 

@@ -32,6 +32,14 @@ def _below_a_tie(k: int, c: int) -> tuple[float, float, float]:
 ADD_NEAR_TIES = {
     f"{2 * k + 1}/2 of {c}, less 2^-20": _below_a_tie(k, c) for k, c in ((2, 3), (4, 7), (8, 13), (4, 5), (5, 9))
 } | {"a multiplier that ties": (5828966.0, 5828966.0, 8539701.0)}
+OPERANDS_AT_TIES = (
+    (6962374.0, 9296465.0, 25694966.0, -81),
+    (5024619.0, 15955658.0, 31964848.0, -90),
+    (1048575.0, 1048576.0, 20671928.0, 72),
+    (1048575.0, 1048576.0, 621385.125, -99),
+)
+"""Scales and an operand for which the last bit of the other's rescale is seen (TFLite): of a multiplier that ties, of
+one a little above another, and of two products that tie."""
 MULTIPLY_SCALES = {
     "general scales": (0.0213, 0.0377, 0.08),
     "powers of two": (2.0**-4, 2.0**-3, 2.0**-1),
@@ -42,8 +50,13 @@ MULTIPLY_SCALES = {
 TIED_MULTIPLIERS = ((85651.0, 40367.0, 2.0**40, 232), (101235.0, 40447.0, 2.0**41, 251))
 """Scales whose product lies exactly between two 31-bit multipliers, and a factor with which 8 bits tell one from the
 other."""
+ROUNDED_RATIOS = ((7, 46), (7, 6))
+"""p / q in float32 makes other integers than a division by q: 23 * 7 / 46 is a tie for one of them only."""
+
 FAR_ABOVE_ONE = (0.7 * 2.0**9, 0.7 * 2.0**19)
 """Beyond what XNNPACK takes: it leaves them to the built-in kernels."""
+LARGEST = 0.9 * 2.0**8
+"""Nearly what XNNPACK does not take."""
 
 TIED_QUOTIENTS = ((6962374.0, 9296465.0), (8087034.0, 9418789.0))
 TIED_QUOTIENTS_OF_SUMS = ((8321713.0, 8765237.0), (4302103.0, 8589937.0))
@@ -74,6 +87,12 @@ def _zeros(rng: np.random.RandomState, count: int) -> list[int]:
 def add(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     """Every pair of 8-bit operands."""
     yield from _sums(kind, rng, "add", "Add")
+    for sa, sb, sy, b in OPERANDS_AT_TIES:
+        one = everything(kind.type).reshape(1, -1)
+        affines = [kind.affine(s, 0) for s in (sa, sb, sy)]
+        x = [one, np.full_like(one, affines[1].zero + b)]
+        yield case(kind, "add", f"add, an operand at a tie, {sa:g} {sb:g} {b}", "Add", x, affines[:2], affines[2],
+                   one.shape[1:])  # fmt: skip
 
 
 def subtract(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
@@ -115,10 +134,18 @@ def multiply(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         one = everything(kind.type).reshape(1, -1)
         x = [one, np.full_like(one, np.clip(factor + b.zero, kind.type.low, kind.type.high))]
         yield case(kind, "mul", f"mul, a multiplier that ties, {sa:g}", "Mul", x, [a, b], y, one.shape[1:])
+    for p, q in ROUNDED_RATIOS:
+        a, b, y = (kind.affine(s, 0) for s in (p, 1.0, q))
+        one = everything(kind.type).reshape(1, -1)
+        x = [one, np.full_like(one, b.zero + 1)]
+        yield case(kind, "mul", f"mul, a ratio that float32 rounds, {p}/{q}", "Mul", x, [a, b], y, one.shape[1:])
     for ratio in FAR_ABOVE_ONE:
         x = [v[:, :1] for v in pairs(rng, kind.type)]
-        a, b, y = (kind.affine(s, 0) for s in (ratio, 0.125, 0.125 * wide))
+        a, b, y = (kind.affine(s, z) for s, z in ((ratio, 0), (0.125, 0), (0.125 * wide, -1)))
         yield case(kind, "mul", f"mul, far up, {ratio}", "Mul", x, [a, b], y, x[0].shape[1:])
+    x = [v[:, :1] for v in pairs(rng, kind.type)]
+    a, b, y = (kind.affine(s, -128) for s in (LARGEST, 0.125, 0.125))
+    yield case(kind, "mul", "mul, as far up as XNNPACK goes", "Mul", x, [a, b], y, x[0].shape[1:])
     x = integers(rng, kind.type, (2, 5, 4, 3))
     a, b, y = (kind.affine(s, z) for s, z in zip((0.02, 0.03, 0.1 * wide), (3, -7, 11), strict=True))
     yield case(kind, "mul", "mul by a constant per channel", "Mul", [x], [a], y, (5, 4, 3), {},
@@ -187,7 +214,7 @@ def mean(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         middle = np.clip(values // 4 + x.zero, kind.type.low, kind.type.high).astype(values.dtype)
         yield case(kind, "mean", f"mean {size[0]}x{size[1]} {sx} {sy}", "GlobalAveragePool",
                    [np.where(np.arange(96).reshape(1, -1, 1, 1) % 2, values, middle)], [x], y, (96, 1, 1))  # fmt: skip
-    for ratio in (0.7 * 2.0**12, 0.7 * 2.0**26):
+    for ratio in (0.7 * 2.0**12, 0.7 * 2.0**26, *((0.7 * 2.0**60,) if kind.type.bits == 8 else ())):
         x, y = kind.affine(ratio, 3), kind.affine(1.0, -5)
         yield case(kind, "mean", f"mean, far up, {ratio}", "GlobalAveragePool",
                    [integers(rng, kind.type, (2, 40, 2, 2))], [x], y, (40, 1, 1))  # fmt: skip
@@ -253,15 +280,29 @@ def _unit(kind: Kind, low: int) -> Affine:
     return kind.affine(2.0**-8, -128) if low == 0 else kind.affine(2.0**-7, 0)
 
 
+AT_TIES = {"Sigmoid": ((0.0351707749068737, -59), (0.015703152865171432, 57)),
+           "Tanh": ((0.045837804675102234, 21), (0.03802661970257759, -41), (0.00944032333791256, 53),
+                    (0.026125749573111534, 7), (0.0537467859685421, -47))}  # fmt: skip
+"""Inputs of 8 bits, each with an integer whose function is a tie in float32 and none in float64, found by a search."""
+
+
+def _curve(kind: Kind, op: str, node: str, y: Affine) -> Iterator[Case]:
+    yield from _unary(kind, op, node, [y])
+    for scale, zero in AT_TIES[node] if kind.type.bits == 8 else ():
+        x = everything(kind.type).reshape(1, -1)
+        yield case(kind, op, f"{op}, a tie in float32, {scale:.4f}", node, [x], [kind.affine(scale, zero)], y,
+                   x.shape[1:])  # fmt: skip
+
+
 def logistic(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     """Every integer at several scales."""
-    yield from _unary(kind, "logistic", "Sigmoid", [_unit(kind, 0)])
+    yield from _curve(kind, "logistic", "Sigmoid", _unit(kind, 0))
     yield from _beside_ties(kind, "logistic", "Sigmoid", _unit(kind, 0), 0.14668117463588715)
 
 
 def tanh(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     """Every integer at several scales."""
-    yield from _unary(kind, "tanh", "Tanh", [_unit(kind, -1)])
+    yield from _curve(kind, "tanh", "Tanh", _unit(kind, -1))
     yield from _beside_ties(kind, "tanh", "Tanh", _unit(kind, -1), 0.04102866351604462)
 
 
@@ -287,6 +328,14 @@ def leaky_relu(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         x = everything(kind.type).reshape(1, -1)
         yield case(kind, "leaky relu", f"leaky relu, {p}/{q}", "LeakyRelu", [x], [kind.affine(p, 2 * p + 1)],
                    kind.affine(q, -3), x.shape[1:], {"alpha": 0.5})  # fmt: skip
+    if few:
+        return
+    for sx, sy in (*RATIONALS, (3, 2), *((0.7 * 2.0**e, 1.0) for e in (9, 14, 18, 26))):
+        x = everything(kind.type).reshape(1, -1)
+        yield case(kind, "leaky relu", f"leaky relu, 2^-10 below zero, {sx:g}/{sy:g}", "LeakyRelu", [x],
+                   [kind.affine(sx, 3)], kind.affine(sy, -5), x.shape[1:], {"alpha": 2.0**-10})  # fmt: skip
+    yield case(kind, "leaky relu", "leaky relu, three halves below zero", "LeakyRelu", [x], [kind.affine(192.0, 31)],
+               kind.affine(1.0, -5), x.shape[1:], {"alpha": 2.0**-7})  # fmt: skip
 
 
 def prelu(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
@@ -310,6 +359,17 @@ def prelu(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         given = (np.array([3, 5, 7, 11, 127]) + slope.zero).reshape(-1, 1, 1).astype(kind.type.dtype)
         yield case(kind, "prelu", "prelu beside ties, 3/14", "PRelu", [x], [kind.affine(3.0, 5)],
                    kind.affine(14.0, -3), (5, 16, 16), {}, {"slope": (given, slope)})  # fmt: skip
+    if kind.type.bits == 8:
+        x, y, slope = kind.affine(13.0, 3), kind.affine(14.0, -5), slopes.affine(0.125, 1)
+        integer = np.array([127, -97, 64, -128, 33]).reshape(5, 1, 1) + (0 if slopes.type.signed else 128)
+        yield case(kind, "prelu", "prelu, ties that 20 bits miss", "PRelu",
+                   [np.resize(everything(kind.type), (1, 5, 16, 16))], [x], y, (5, 16, 16), {},
+                   {"slope": (integer.astype(slopes.type.dtype), slope)})  # fmt: skip
+    for e in (9, 14, 18, 26) if kind.type.bits == 8 else ():
+        x, y, slope = kind.affine(0.7 * 2.0**e, 3), kind.affine(1.0, -5), slopes.affine(2.0**-7, 1)
+        values = np.resize(everything(kind.type), (1, 2, 16, 16))
+        yield case(kind, "prelu", f"prelu, far up, {e}", "PRelu", [values], [x], y, (2, 16, 16), {},
+                   {"slope": (integers(rng, slopes.type, (2, 1, 1)), slope)})  # fmt: skip
 
 
 def requantize(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
@@ -348,11 +408,16 @@ def softmax(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
 
 
 HARD_ROWS = (
+    (0.1, [55, -102, 93, 98, 60, -97, 47, -24, 90, 51]),
+    (0.1, [11, -115, 108, -37, -59, -85, -23, 83, -80, 27]),
+    (0.1, [78, 101, -99, 3, 75, -126, -92, 72, -54, 78]),
+    (0.1, [92, -29, -53, 54, 90, -20, -84, -77, 122, 14]),
     (0.1, [-70, 46, 39, 76, -40, 122, 30, 25, -87, 111]),
     (0.1, [18, -42, -109, 4, 78, 97, 102, -101, 12, 72]),
     (0.15, [-89, -100, -41, -128, 86, -80, 88, 40, 33, 54]),
 )
-"""One random row in some 6000 tells the fixed-point softmax from the one in float32; these do."""
+"""One random row in some 6000 tells the fixed-point softmax from the one in float32, one in 60,000 an inverse of the
+sum from a quotient, or float32 from exact terms, and one in 60,000 is a tie of float32; these do."""
 
 
 # ---- moves -----------------------------------------------------------------------------------------------------
@@ -391,6 +456,10 @@ def resize(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         x = kind.affine(0.05, 5)
         yield case(kind, "resize", f"resize {mode} {coordinate}", "Resize", [integers(rng, kind.type, (1, 3, 5, 4))],
                    [x], x, (3, 9, 8), {"mode": mode, "coordinate": coordinate, "nearest": nearest})  # fmt: skip
+        if mode == "nearest":  # sizes whose ratio in float32 takes another neighbour than the exact one
+            yield case(kind, "resize", f"resize {mode} {coordinate}, far", "Resize",
+                       [integers(rng, kind.type, (1, 1, 14, 14))], [x], x, (1, 46, 23),
+                       {"mode": mode, "coordinate": coordinate, "nearest": nearest})  # fmt: skip
     values, attributes = integers(rng, kind.type, (1, 1, 14, 14)), {"coordinate": "asymmetric", "nearest": "floor"}
     yield case(kind, "resize", "resize nearest asymmetric, 14 to 16", "Resize", [values], [x], x, (1, 16, 16),
                {"mode": "nearest", **attributes})  # fmt: skip
