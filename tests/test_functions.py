@@ -48,8 +48,7 @@ from intsim.target import (
 )
 from intsim.targets.functions import EXACT
 
-HERE = Path(__file__).parent / "golden"
-CASES = cases(HERE / "functions.npz") | {f"ort_{k}": v for k, v in cases(HERE / "ort_functions.npz").items()}
+CASES = cases("functions") | {f"ort_{k}": v for k, v in cases("ort_functions").items()}
 WIDE = {
     "litert_ref": "litert_16x8",
     "litert_ruy_x86": "litert_16x8_builtin",

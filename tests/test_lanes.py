@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from conformance import ours
 from conformance.building import KINDS, case, integers
+from golden.files import kept
 from golden.lanes import older_average
-from golden.layers import kept, unpacked
+from golden.layers import unpacked
 from msgspec.structs import replace
 
 from intsim import TARGETS, engine, oracle

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden.layers import Layer, kept, unpacked
+from golden.files import kept
+from golden.layers import Layer, unpacked
 from msgspec.structs import replace
 from naive import run_graph
 from onnx_text import normalised, ops, run_onnxruntime, saved

@@ -1,10 +1,9 @@
-"""The golden cases of functions.npz and ort_functions.npz as quantized networks of one node."""
-
-from pathlib import Path
+"""The golden cases of functions.npz.xz and ort_functions.npz.xz as quantized networks of one node."""
 
 import numpy as np
 from msgspec import Struct
 
+from golden.files import kept
 from intsim.graph import Graph, Node
 from intsim.integers import IntType, affine
 from intsim.program import outside
@@ -36,14 +35,9 @@ class Case(Struct, frozen=True, eq=False):
     answers: dict[str, np.ndarray]
 
 
-def cases(path: Path) -> dict[str, Case]:
+def cases(file: str) -> dict[str, Case]:
     """The file's cases by name."""
-    parts: dict[str, dict[str, np.ndarray]] = {}
-    with np.load(path) as file:
-        for key in file.files:
-            if "/" in key:
-                name, part = key.split("/")
-                parts.setdefault(name, {})[part] = file[key]
+    parts = kept(file)
     return {name: _case(name.rpartition("_")[0], found) for name, found in parts.items()}
 
 

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -67,14 +66,3 @@ def unpacked(name: str, arrays: dict[str, np.ndarray]) -> Layer:
         name, about["op"], x, [affines[f"x{i}"] for i in range(len(x))], affines["y"],
         shape=tuple(about["shape"]), attributes=attributes, **parts,
     )  # fmt: skip
-
-
-def kept(name: str) -> dict[str, dict[str, np.ndarray]]:
-    """The arrays of NAME.npz here, by layer and part."""
-    found: dict[str, dict[str, np.ndarray]] = {}
-    with np.load(Path(__file__).with_name(f"{name}.npz")) as file:
-        for key in file.files:
-            if "/" in key:
-                layer, part = key.split("/")
-                found.setdefault(layer, {})[part] = file[key]
-    return found

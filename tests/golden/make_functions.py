@@ -1,4 +1,4 @@
-"""Asks LiteRT's three resolvers and TFLite Micro for the golden integers in functions.npz: functions of activations.
+"""Asks LiteRT's three resolvers and TFLite Micro for the golden integers in functions.npz.xz: functions of activations.
 
 Run by hand, in the environment of make_litert.py: `PYTHONPATH=tests python tests/golden/make_functions.py`, on an x86
 machine with AVX2. With a number, so many cases of each kind go to a file of that name instead: a wider net.
@@ -6,7 +6,6 @@ machine with AVX2. With a number, so many cases of each kind go to a file of tha
 
 import sys
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import flatbuffers
@@ -14,6 +13,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tflite_micro.python.tflite_micro import runtime as micro
+
+from golden.files import keep
 
 RESOLVERS = {
     "litert_ref": "BUILTIN_REF",
@@ -210,8 +211,8 @@ KINDS = {
 }
 
 
-def main(count: int, path: Path) -> None:
-    """Writes `count` cases of every kind with their answers."""
+def main(count: int, file: str) -> None:
+    """Writes `count` cases of every kind with their answers to a file of that name."""
     parts: dict[str, Any] = {}
     for kind, (make, op) in KINDS.items():
         rng = np.random.default_rng(5)
@@ -224,10 +225,9 @@ def main(count: int, path: Path) -> None:
                 parts[f"{name}/{key}"] = np.asarray(case[key])
             parts |= {f"{name}/answer {key}": value for key, value in answers(case["model"], case["x"]).items()}
     versions = [f"{package} {version(package)}" for package in ("ai-edge-litert", "tflite-micro", "numpy")]
-    np.savez_compressed(path, made_with=np.array(versions), **parts)
+    keep(file, {"made_with": np.array(versions), **parts})
 
 
 if __name__ == "__main__":
     many = sys.argv[1:]
-    here = Path(__file__).parent
-    main(int(many[0]) if many else 8, Path(f"{many[0]}.npz") if many else here / "functions.npz")
+    main(int(many[0]) if many else 8, many[0] if many else "functions")

@@ -1,11 +1,11 @@
-"""Asks LiteRT's three resolvers for the integers in lanes.npz; run as make_litert.py is, with tflite installed too."""
+"""Asks LiteRT's three resolvers for the integers in lanes.npz.xz; run as make_litert.py is, with tflite too."""
 
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 
+from golden.files import keep
 from golden.lanes import lanes, older_arrays, older_average
 from golden.layers import packed
 from golden.make_litert import RESOLVERS, ask
@@ -24,7 +24,7 @@ def main() -> None:
             kept[f"{name}/{key}"] = array
         differ = {k: int((v != answers["litert_ref"]).sum()) for k, v in answers.items()}
         sys.stdout.write(f"{name}: {answers['litert_ref'].size} values, differing from litert_ref: {differ}\n")
-    np.savez_compressed(Path(__file__).with_name("lanes.npz"), **kept)
+    keep("lanes", kept)
 
 
 if __name__ == "__main__":

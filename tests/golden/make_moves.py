@@ -1,13 +1,13 @@
-"""Asks LiteRT's three resolvers and TFLite Micro for the golden integers in moves.npz; run as make_litert.py is."""
+"""Asks LiteRT's three resolvers and TFLite Micro for the golden integers in moves.npz.xz; run as make_litert.py is."""
 
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from golden.files import keep
 from golden.layers import Layer, packed
 from golden.make_litert import RESOLVERS, ask, ask_micro
 from golden.moves import moves
@@ -104,7 +104,7 @@ def main() -> None:
             kept[f"{one.name}/{key}"] = array
         differ = {k: int((v != answers["litert_ref"]).sum()) for k, v in answers.items()}
         sys.stdout.write(f"{one.name}: {answers['litert_ref'].size} values, differing from litert_ref: {differ}\n")
-    np.savez_compressed(Path(__file__).with_name("moves.npz"), **kept)
+    keep("moves", kept)
 
 
 if __name__ == "__main__":

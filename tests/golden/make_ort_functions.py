@@ -1,16 +1,17 @@
-"""Asks onnxruntime for the golden integers in ort_functions.npz: its QLinear functions, products and softmax.
+"""Asks onnxruntime for the golden integers in ort_functions.npz.xz: its QLinear functions, products and softmax.
 
-Run by hand: `python tests/golden/make_ort_functions.py`. These kernels give the same on every CPU that was tried. With
-a number, so many cases of each kind go to a file of that name instead: a wider net.
+Run by hand: `PYTHONPATH=tests python tests/golden/make_ort_functions.py`. These kernels give the same on every CPU that
+was tried. With a number, so many cases of each kind go to a file of that name instead: a wider net.
 """
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+
+from golden.files import keep
 
 TYPES = {"uint8": TensorProto.UINT8, "int8": TensorProto.INT8}
 
@@ -73,8 +74,8 @@ def case(rng: np.random.Generator, kind: str, index: int) -> dict[str, Any]:
     return {"x": [rows], "affines": [x, y], "beta": 1.0, "answer": given}
 
 
-def main(count: int, path: Path) -> None:
-    """Writes `count` cases of every kind with their answers."""
+def main(count: int, file: str) -> None:
+    """Writes `count` cases of every kind with their answers to a file of that name."""
     parts: dict[str, Any] = {"made_with": np.array(f"onnxruntime {onnxruntime.__version__}")}
     for kind in ("mul", "sigmoid", "leaky_relu", "softmax"):
         rng = np.random.default_rng(7)
@@ -83,10 +84,9 @@ def main(count: int, path: Path) -> None:
             parts |= {f"{name}/x{i}": x for i, x in enumerate(found["x"])}
             parts |= {f"{name}/{key}": np.asarray(found[key]) for key in found.keys() & {"alpha", "beta", "affines"}}
             parts[f"{name}/answer ort_x86_avx2"] = found["answer"]
-    np.savez_compressed(path, **parts)
+    keep(file, parts)
 
 
 if __name__ == "__main__":
     many = sys.argv[1:]
-    here = Path(__file__).parent
-    main(int(many[0]) if many else 8, Path(f"ort_{many[0]}.npz") if many else here / "ort_functions.npz")
+    main(int(many[0]) if many else 8, f"ort_{many[0]}" if many else "ort_functions")
