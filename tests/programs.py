@@ -326,7 +326,7 @@ def any_add(rng: Rng, sources: list[Affine], out: Affine) -> Add:
             middle=one_of(rng, None, None, any_cast(rng)),
         ),
         ShiftedAdd(rounding=any_rounding(rng)),
-        Float32Add(fused=bool(rng.integers(2))),
+        Float32Add(fused=bool(rng.integers(2)), first=one_of(rng, "a", "b")),
         AlignedAdd(rounding=any_rounding(rng)),
         ClippedAdd(),
         DequantizedAdd(),

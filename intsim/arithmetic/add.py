@@ -68,7 +68,10 @@ def add_numbers(
             return {"multiplier": np.array(both, np.int64), "exponent": np.array([right], np.int64)}
         case Float32Add():
             ra, rb = F32(sa) / F32(sy), F32(sb) / F32(sy)
-            fixed = F32(zy) - multiply_add(za, ra, (-rb if subtract else rb) * F32(zb), rule.fused)
+            early, late = (zb, -rb if subtract else rb), (za, ra)
+            if rule.first == "a":
+                early, late = late, early
+            fixed = F32(zy) - multiply_add(*late, early[1] * F32(early[0]), rule.fused)
             return {"multiplier": np.array([ra, rb, fixed], F32)}
         case ShiftedAdd():
             ea, eb, ey = (power_of_two(s) for s in (sa, sb, sy))
@@ -100,7 +103,7 @@ def added(a: int, b: int, add: Add) -> int:
             y = (y if rule.middle is None else cast(y, rule.middle)) + add.zero_point
         case Float32Add():
             assert m is not None
-            y = rounded_float(_float_sum(a, sign * b, m, rule.fused), Rounding.HALF_EVEN)
+            y = rounded_float(_float_sum(a, sign * b, m, rule), Rounding.HALF_EVEN)
         case ShiftedAdd():
             u, v = shifted(a - za, at(e, 0), rule.rounding), shifted(b - zb, at(e, 1), rule.rounding)
             y = u + sign * v + add.zero_point
@@ -121,11 +124,10 @@ def added(a: int, b: int, add: Add) -> int:
     return max(add.low, min(add.high, y))
 
 
-def _float_sum(a: int, b: int, m: np.ndarray, fused: bool) -> np.float32:
-    """a * ra + (b * rb + fixed) with two fused operations; (a * ra + fixed) + b * rb without."""
-    if fused:
-        return multiply_add(a, m[0], multiply_add(b, m[1], m[2], fused), fused)
-    return multiply_add(b, m[1], multiply_add(a, m[0], m[2], fused), fused)
+def _float_sum(a: int, b: int, m: np.ndarray, rule: Float32Add) -> np.float32:
+    """a * ra + (b * rb + fixed), or b * rb + (a * ra + fixed)."""
+    early, late = ((b, m[1]), (a, m[0])) if rule.first == "b" else ((a, m[0]), (b, m[1]))
+    return multiply_add(*late, multiply_add(*early, m[2], rule.fused), rule.fused)
 
 
 def multiply_add(x: int, m: np.float32, addend: np.float32, fused: bool) -> np.float32:

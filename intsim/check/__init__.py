@@ -2,12 +2,15 @@
 
 from math import prod
 
+from msgspec.structs import replace
+
 from intsim.check.require import require
 from intsim.check.rules import check_add, check_lookup, check_range, check_rescale, check_softmax, rescales
-from intsim.check.shapes import check_shapes
+from intsim.check.shapes import check_rest, check_shapes
 from intsim.errors import IntsimError
 from intsim.ops import output_shape
 from intsim.ops.dot import misfit
+from intsim.ops.vectors import rest_of
 from intsim.program import Add, Door, Dot, Lookup, Program, Softmax, Step, Tensor, inside_shape
 
 
@@ -52,8 +55,17 @@ def _check_step(step: Step, known: dict[str, Tensor], program: Program) -> None:
         require(name in known, f'reads "{name}" before it is computed', step.name)
     _one_scale(step.outputs[0], program)
     output = program.tensors[step.outputs[0]]
-    shapes = [known[name].shape for name in step.inputs]
     require(all(size > 0 for size in output.shape), f"has an empty output {output.shape}", step.name)
+    rest = rest_of(step.compute)
+    if rest is not None:
+        check_rest(step.compute, rest, output.shape, step.name)
+        _check_compute(replace(step, compute=rest.compute), known, program)
+    _check_compute(step, known, program)
+
+
+def _check_compute(step: Step, known: dict[str, Tensor], program: Program) -> None:
+    output = program.tensors[step.outputs[0]]
+    shapes = [known[name].shape for name in step.inputs]
     check_shapes(step.compute, shapes, step.name)
     if isinstance(step.compute, Dot):
         wrong = misfit(step.compute, known[step.inputs[0]].affine.type)

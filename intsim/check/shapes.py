@@ -19,6 +19,7 @@ from intsim.program import (
     Multiply,
     Pad,
     Rearrange,
+    Rest,
     Take,
 )
 from intsim.target import Factors
@@ -74,6 +75,23 @@ def check_shapes(compute: Compute, shapes: list[Shape], where: str) -> None:
         if constant is not None:
             require(constant.dtype.kind in "iu" and constant.size > 0, "has no integers as its constant", where)
             require(max(-int(constant.min()), int(constant.max())) <= MOST, "has a constant beyond 32 bits", where)
+
+
+def check_rest(compute: Compute, rest: Rest, output: Shape, where: str) -> None:
+    """The rest of a step is of its kind and of its operands, and its runs fill the output."""
+    other = rest.compute
+    require(type(other) is type(compute) and other.rest is None, "has a rest of another kind", where)
+    require(1 <= rest.size <= 1 << 20, f"goes in groups of {rest.size}", where)
+    whole = isinstance(compute, Convert)
+    require((rest.run is None) == whole, "says how long its runs are, or does not", where)
+    require(rest.run is None or (rest.run > 0 and prod(output) % rest.run == 0), "has runs that end outside", where)
+    if isinstance(compute, Convert) and isinstance(other, Convert):
+        require(compute.axis == other.axis, "joins its rest along another axis", where)
+    elif isinstance(compute, Add | Multiply) and isinstance(other, Add | Multiply):
+        a, b = compute.constant, other.constant
+        same = a is b or (a is not None and b is not None and np.array_equal(a, b))
+        order = compute.constant_first == other.constant_first
+        require(same and order, "has a rest of other operands", where)
 
 
 def _check_interpolate(compute: Interpolate, shape: Shape, where: str) -> None:

@@ -54,20 +54,25 @@ def offset(compute: Offset, x: Tensor, at: Room, out: Room) -> tuple[Native, ...
     return moved(x, at, out, compute.offset, anything(out))
 
 
-def convert(compute: Convert, xs: list[Tensor], y: Tensor, rooms: list[Room], out: Room) -> tuple[Native, ...] | None:
-    """Each input in the output's affine, at its place along the axis."""
+def convert(
+    compute: Convert, xs: list[Tensor], y: Tensor, rooms: list[Room], out: Room, only: np.ndarray | None = None
+) -> tuple[Native, ...] | None:
+    """Each input in the output's affine, at its place along the axis; of some integers `only`: bool of y's shape."""
     goal, done, begin = offsets(out, y.shape), list[Native](), 0
     for x, at, zero, rule in zip(xs, rooms, compute.input_zero_points, compute.rescales, strict=True):
         end = begin + x.shape[compute.axis]
-        part = goal[(slice(None),) * compute.axis + (slice(begin, end),)]
-        found = runs([(at, offsets(at, x.shape)), (out, part)])
+        where = (slice(None),) * compute.axis + (slice(begin, end),)
+        begin = end
+        if only is not None and not only[where].any():
+            continue
+        chosen = ... if only is None else only[where]
+        found = runs([(at, offsets(at, x.shape)[chosen]), (out, goal[where][chosen])])
         if rule is None:
             done.append(clamped(found, at, out, 0, anything(out)))
         elif values_of(x) <= LARGEST:
             done.append(looked_up(found, at, out, x.affine.type, _rescaled(rule, zero, out.dtype)))
         else:
             return None
-        begin = end
     return tuple(done)
 
 
@@ -127,12 +132,16 @@ def told(at: Room, base: np.ndarray) -> tuple[int | np.ndarray, ...]:
 # ---- sums of two activations -----------------------------------------------------------------------------------
 
 
-def add(compute: Add, xs: list[Tensor], y: Tensor, rooms: list[Room], out: Room) -> tuple[Native, ...] | None:
-    """The sum of two activations: what each one adds is looked up, the sum is requantized."""
+def add(
+    compute: Add, xs: list[Tensor], y: Tensor, rooms: list[Room], out: Room, only: np.ndarray | None = None
+) -> tuple[Native, ...] | None:
+    """The sum of two activations: what each one adds is looked up, the sum is requantized; `only` as in `convert`."""
     if max(map(values_of, xs)) > LARGEST:
         return None
     if isinstance(compute.rule, Float32Add):
-        return _float_add(compute, xs, y, rooms, out)
+        if (compute.rule.first == "b") != compute.rule.fused:  # fused, the routine begins with b
+            xs, rooms = xs[::-1], rooms[::-1]
+        return _float_add(compute, spread([*xs, y], [*rooms, out], only=only), rooms, out)
     if isinstance(compute.rule, DequantizedAdd):
         return None
     rules = _terms(compute)
@@ -147,16 +156,15 @@ def add(compute: Add, xs: list[Tensor], y: Tensor, rooms: list[Room], out: Room)
     if max(int(np.abs(table).max()) for table in tables) >= FAR:
         return None
     ends = sum(int(t.min()) for t in tables), sum(int(t.max()) for t in tables)
-    found = spread([*xs, y], [*rooms, out], SUMMED)
+    found = spread([*xs, y], [*rooms, out], SUMMED, only)
     return _summed(found, tables, xs, rooms, out, last, ends)
 
 
-def spread(tensors: list[Tensor], rooms: list[Room], most: int = 1 << 30) -> Runs:
-    """The runs of several tensors whose shapes broadcast to that of the last."""
-    shape = tensors[-1].shape
-    return runs(
-        [(at, np.broadcast_to(offsets(at, x.shape), shape)) for x, at in zip(tensors, rooms, strict=True)], most
-    )
+def spread(tensors: list[Tensor], rooms: list[Room], most: int = 1 << 30, only: np.ndarray | None = None) -> Runs:
+    """The runs of several tensors whose shapes broadcast to that of the last; of some integers `only`."""
+    shape, chosen = tensors[-1].shape, ... if only is None else only
+    where = [np.broadcast_to(offsets(at, x.shape), shape)[chosen] for x, at in zip(tensors, rooms, strict=True)]
+    return runs([*zip(rooms, where, strict=True)], most)
 
 
 def _summed(
@@ -190,9 +198,10 @@ def settled_sums(found: Runs, first: Call, requantizer: Requantizer, out: Room) 
     item = np.dtype(sums).itemsize
     block = max(1, min(fitting(found.length * (item + out.item)), (1 << 14) // (found.length * item)))
     done = block * found.length * item
-    goal, advance = (out.offset, found.length * out.item) if out.bare else (done, 0)
+    straight = out.bare and found.count * found.length * out.item == out.size  # every integer, and no gap
+    goal, advance = (out.offset, found.length * out.item) if straight else (done, 0)
     calls = [first, settle_call(requantizer, sums, (0, found.length, goal, advance), out)]
-    if not out.bare:
+    if not straight:
         n = found.length
         place = (done, n * out.item, n, out.offset, out.size, found.base[2], found.count, 1)
         calls.append(Call(routine=placing(out.dtype, out.dtype), words=place))
@@ -288,17 +297,18 @@ def _power(compute: Add, rounding: Rounding, exponent: int, middle: Cast | None 
     )
 
 
-def _float_add(compute: Add, xs: list[Tensor], y: Tensor, rooms: list[Room], out: Room) -> tuple[Native, ...] | None:
+def _float_add(compute: Add, found: Runs, rooms: list[Room], out: Room) -> tuple[Native, ...] | None:
     from intsim_kernels.elements import float_adding
 
     assert isinstance(compute.rule, Float32Add)
     assert compute.multiplier is not None
     if float(np.abs(compute.multiplier).max()) > 2.0**36:
         return None
-    found = spread([*xs, y], [*rooms, out])
-    sign = np.array([1, -1 if compute.subtract else 1, 1], np.float32)
+    numbers = compute.multiplier * np.array([1, -1 if compute.subtract else 1, 1], np.float32)
+    if (compute.rule.first == "b") != compute.rule.fused:
+        numbers = numbers[[1, 0, 2]]
     a, b = rooms
     words = (found.count, found.length, *told(a, found.base[0]), *told(out, found.base[2]))
-    more = (*told(b, found.base[1]), compute.multiplier * sign, compute.low, compute.high, out.shift, a.shift, b.shift)
+    more = (*told(b, found.base[1]), numbers, compute.low, compute.high, out.shift, a.shift, b.shift)
     call = Call(routine=float_adding(a.dtype, b.dtype, out.dtype, compute.rule.fused), words=(*words, *more))
     return (Native(calls=(call,), rows=found.count),)

@@ -197,12 +197,16 @@ def _float(add: Add, dtype: np.dtype) -> tuple[str, str, Run] | None:
     numbers = [np.float32(v) for v in add.multiplier]
     ends, (za, zb), sign = (add.low, add.high), add.zero_points, -1 if add.subtract else 1
     fused = isinstance(add.rule, Float32Add) and add.rule.fused
+    turned = isinstance(add.rule, Float32Add) and (add.rule.first == "b") != fused  # fused, the kernel begins with b
 
     def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         out = np.empty(a.size, dtype)
         flat = a.reshape(-1).astype(np.int32), b.reshape(-1).astype(np.int32)
         if isinstance(add.rule, Float32Add):
-            float32_add(flat[0], sign * flat[1], *numbers, int(fused), *ends, out)
+            both, (ra, rb, fixed) = (flat[0], sign * flat[1]), numbers
+            if turned:
+                both, (ra, rb) = both[::-1], (rb, ra)
+            float32_add(*both, ra, rb, fixed, int(fused), *ends, out)
         else:
             clipped_add(*flat, za, zb, *numbers, sign, add.zero_point, *ends, out)
         return out.reshape(a.shape)

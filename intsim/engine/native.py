@@ -5,6 +5,7 @@ from intsim.engine.accumulator import Free, Ordered, Sums
 from intsim.engine.calls import COUNTS, Call, Native, Other
 from intsim.engine.narrow import narrow_sums
 from intsim.engine.planning import Planned
+from intsim.engine.rests import native_rest
 from intsim.engine.rooms import Room
 from intsim.engine.settling import settle_calls, settled, settles
 from intsim.engine.shifting import block_of_products
@@ -52,6 +53,8 @@ def native(
             return pooling.max_pool(step.compute, xs[0].shape, inputs[0], out)
         case AveragePool() if covered(inputs[0], step.compute.window, step.compute.input_zero_point):
             return pooling.average_pool(step.compute, xs[0].shape, known[step.inputs[0]], inputs[0], out)
+        case Add() | Multiply() | Convert() if step.compute.rest is not None:
+            return native_rest(step.compute, [known[name] for name in step.inputs], xs, y, inputs, out)
         case Add() | Multiply() | Extreme() if step.compute.constant is not None:
             return tabled.by_channel(step.compute, planned.run, xs[0], y, inputs[0], out)
         case Add():

@@ -18,7 +18,7 @@ def plan_pair(pair: Pair, out: Shape, inputs: list[Interval], dtype: np.dtype) -
         case Add():
             kernel, why, run = plan_add(pair, out[-1], known, dtype)
         case Multiply():
-            kernel, why, run = _plan_multiply(pair, out[-1], known, dtype)
+            return _plan_multiply(pair, out[-1], known, dtype)
         case Extreme():
             kernel, why, run = "numpy", "", _extreme(pair, dtype)
     if kernel == "python":
@@ -50,7 +50,8 @@ def _plan_multiply(multiply: Multiply, channels: int, known: list[Interval], dty
     requantizer = plan_rescale(multiply.rescale, channels, reach)
     settle, (za, zb) = requantizing(requantizer, dtype), multiply.zero_points
 
-    def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    def run(*given: np.ndarray) -> np.ndarray:
+        a, b = operands(multiply, *given)
         product = (a.astype(np.int64) - za) * (b.astype(np.int64) - zb)
         return settle(product.reshape(-1, channels)).reshape(a.shape)
 

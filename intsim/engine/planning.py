@@ -10,9 +10,11 @@ from intsim.engine.functions import plan_lookup, plan_softmax
 from intsim.engine.moving import plan_interpolate, plan_pad, plan_rearrange, plan_take
 from intsim.engine.pairs import plan_pair
 from intsim.engine.pools import plan_average_pool, plan_max_pool
+from intsim.engine.rests import with_rest
 from intsim.engine.step import Run, requantizing_places
 from intsim.engine.sums import plan_sums
 from intsim.ops.dot import shape_of_dot
+from intsim.ops.vectors import beyond, rest_of
 from intsim.program import (
     Add,
     AveragePool,
@@ -138,5 +140,12 @@ def _planned(
             found = plan_take(compute, dtype)
         case Interpolate():
             found = plan_interpolate(compute, channels[0], inside, dtype)
+    rest = rest_of(compute)
+    if rest is not None:
+        if isinstance(rest.compute, Convert):
+            other = plan_convert(rest.compute, channels, several, dtype)
+        else:
+            other = plan_pair(rest.compute, out, several, dtype)
+        found = with_rest(found, other, beyond(rest, out, [shapes[name] for name in step.inputs], compute))
     kernel, why, run = found
     return Planned(step=step, kernel=kernel, why=why, run=run, shape=out, last=last)

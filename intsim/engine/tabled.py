@@ -52,12 +52,18 @@ def by_channel(
 
 
 def multiply(
-    compute: Multiply, known: list[Interval], xs: list[Tensor], y: Tensor, rooms: list[Room], out: Room
+    compute: Multiply,
+    known: list[Interval],
+    xs: list[Tensor],
+    y: Tensor,
+    rooms: list[Room],
+    out: Room,
+    only: np.ndarray | None = None,
 ) -> tuple[Native, ...] | None:
-    """Products of two activations, requantized."""
+    """Products of two activations, requantized; of some integers `only`: bool of y's shape."""
     from intsim_kernels.elements import multiplying
 
-    found = spread([*xs, y], [*rooms, out], SUMMED)
+    found = spread([*xs, y], [*rooms, out], SUMMED, only)
     ends = products(compute, known)
     if max(abs(end) for end in ends) >= FAR:
         return None

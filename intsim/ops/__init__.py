@@ -8,6 +8,7 @@ from msgspec import Struct
 from intsim.graph import Node, Shape
 from intsim.ops import dot, elementwise, lookup, pairs, pool, resize, softmax, wiring
 from intsim.ops.site import Site
+from intsim.ops.vectors import beyond, rest_of
 from intsim.program import (
     Add,
     AveragePool,
@@ -99,7 +100,12 @@ MEANINGS: dict[type, Meaning] = {
 
 def meaning(compute: Compute, *inputs: np.ndarray) -> np.ndarray:
     """The computation's output integers, from its inputs `[n, ...]` in the inside layout."""
-    return MEANINGS[type(compute)].outputs(compute, *inputs)
+    found = MEANINGS[type(compute)].outputs(compute, *inputs)
+    rest = rest_of(compute)
+    if rest is None:
+        return found
+    places = beyond(rest, found.shape[1:], [x.shape[1:] for x in inputs], compute)
+    return np.where(places, MEANINGS[type(rest.compute)].outputs(rest.compute, *inputs), found)
 
 
 def output_shape(compute: Compute, *shapes: Shape) -> Shape:

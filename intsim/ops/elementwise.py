@@ -7,9 +7,10 @@ import numpy as np
 from intsim.arithmetic import requantized
 from intsim.graph import Node, Shape
 from intsim.ops.site import Site, rescale
+from intsim.ops.vectors import conversion_in_vectors
 from intsim.program import Clip, Convert, Offset
 from intsim.quantized import quantized
-from intsim.target import conversion
+from intsim.target import Requantize, conversion
 
 
 def lower_relu(node: Node, site: Site) -> Clip:
@@ -42,26 +43,32 @@ def lower_concat(node: Node, site: Site) -> Convert:
     rank = len(site.shape(node.inputs[0])) + 1
     if axis == 0:
         raise site.error("joins along the batch")
-    return Convert(
-        axis=rank - 2 if axis == 1 else axis - 2,
-        input_zero_points=tuple(affine.zero for affine in site.inputs),
-        rescales=tuple(
-            None if affine == site.output else rescale(site, site.target.convert, affine.scale[0])
-            for affine in site.inputs
-        ),
-    )
+
+    def by(rule: Requantize) -> Convert:
+        return Convert(
+            axis=rank - 2 if axis == 1 else axis - 2,
+            input_zero_points=tuple(affine.zero for affine in site.inputs),
+            rescales=tuple(
+                None if affine == site.output else rescale(site, rule, affine.scale[0]) for affine in site.inputs
+            ),
+        )
+
+    return conversion_in_vectors(site.target.convert, [site.shape(name) for name in node.inputs], by)
 
 
 def lower_requantize(node: Node, site: Site) -> Convert:
     """The same real numbers in another affine (35): by the rule for the types that the network gives its tensors."""
     source, goal = (site.source.affines[name].type for name in (node.inputs[0], node.outputs[0]))
     x = site.inputs[0]
-    rule = conversion(site.target, source, goal)
-    return Convert(
-        axis=0,
-        input_zero_points=(x.zero,),
-        rescales=(None if x == site.output else rescale(site, rule, x.scale[0]),),
-    )
+
+    def by(rule: Requantize) -> Convert:
+        return Convert(
+            axis=0,
+            input_zero_points=(x.zero,),
+            rescales=(None if x == site.output else rescale(site, rule, x.scale[0]),),
+        )
+
+    return conversion_in_vectors(conversion(site.target, source, goal), [site.shape(node.inputs[0])], by)
 
 
 # ---- meaning ---------------------------------------------------------------------------------------------------

@@ -1,12 +1,17 @@
 """Two operands, integer by integer: Add, Sub, Mul, Max, Min; shapes broadcast, and one operand may be constant."""
 
+from typing import Literal
+
 import numpy as np
+from msgspec.structs import replace
 
 from intsim.arithmetic import add_numbers, add_rule, added, requantized
 from intsim.graph import Node, Shape
 from intsim.integers import Affine
 from intsim.ops.site import Site, rescale
+from intsim.ops.vectors import product_in_vectors, sum_in_vectors
 from intsim.program import Add, Extreme, Multiply, inside
+from intsim.target import AddRule, Float32Add, Requantize
 
 Pair = Add | Multiply | Extreme
 
@@ -15,37 +20,67 @@ def lower_add(node: Node, site: Site) -> Add:
     """The sum or the difference of two activations, or of one and a constant."""
     a, b = affines(site)
     y, subtract = site.output, node.op == "Sub"
-    sides = [(one.scale[0], one.zero) for one in (a, b, y)]
     given = site.target.subtract if subtract and site.target.subtract is not None else site.target.add
-    rule = add_rule(given, a.scale[0], b.scale[0], y.scale[0])
-    try:
-        numbers = add_numbers(rule, *sides, subtract=subtract)
-    except ValueError as reason:
-        raise site.error(str(reason), "quantize with power-of-two scales for this machine") from None
     constant, first = constant_of(site)
-    return Add(
-        rule=rule,
-        zero_points=(a.zero, b.zero),
-        zero_point=y.zero,
-        low=y.type.low,
-        high=y.type.high,
-        subtract=subtract,
-        constant=constant,
-        constant_first=first,
-        **numbers,
-    )
+    shapes = _shapes(site, constant, first)
+    if isinstance(given, Float32Add) and given.repeated_first:
+        given = replace(given, first=_repeated(*shapes) or given.first)
+    sides = [(one.scale[0], one.zero) for one in (a, b, y)]
+
+    def by(general: AddRule) -> Add:
+        rule = add_rule(general, a.scale[0], b.scale[0], y.scale[0])
+        try:
+            numbers = add_numbers(rule, *sides, subtract=subtract)
+        except ValueError as reason:
+            raise site.error(str(reason), "quantize with power-of-two scales for this machine") from None
+        return Add(
+            rule=rule,
+            zero_points=(a.zero, b.zero),
+            zero_point=y.zero,
+            low=y.type.low,
+            high=y.type.high,
+            multiplier=numbers.get("multiplier"),
+            exponent=numbers.get("exponent"),
+            subtract=subtract,
+            constant=constant,
+            constant_first=first,
+        )
+
+    return sum_in_vectors(given, shapes, by)
 
 
 def lower_multiply(node: Node, site: Site) -> Multiply:
     """The product, requantized with the real scale sa * sb / sy."""
     a, b = affines(site)
     constant, first = constant_of(site)
-    return Multiply(
-        zero_points=(a.zero, b.zero),
-        rescale=rescale(site, site.target.multiply, a.scale[0], (b.scale[0],)),
-        constant=constant,
-        constant_first=first,
-    )
+
+    def by(rule: Requantize) -> Multiply:
+        return Multiply(
+            zero_points=(a.zero, b.zero),
+            rescale=rescale(site, rule, a.scale[0], (b.scale[0],)),
+            constant=constant,
+            constant_first=first,
+        )
+
+    return product_in_vectors(site.target.multiply, _shapes(site, constant, first), by)
+
+
+def _shapes(site: Site, constant: np.ndarray | None, first: bool) -> list[Shape]:
+    """One sample's shapes of both operands."""
+    found = [site.shape(name) for name in site.node.inputs if name not in site.source.graph.constants]
+    if constant is not None:
+        found.insert(0 if first else 1, constant.shape)
+    return found
+
+
+def _repeated(a: Shape, b: Shape) -> Literal["a", "b"] | None:
+    """The operand that has one integer where the other has several, along the innermost axis that has several at all.
+
+    Channels are the outermost axis here.
+    """
+    axes = [*zip(a[-2::-1], b[-2::-1], strict=True), (a[-1], b[-1])]
+    u, v = next((pair for pair in axes if max(pair) > 1), (1, 1))
+    return None if u == v else "a" if u == 1 else "b"
 
 
 def lower_extreme(node: Node, site: Site) -> Extreme:

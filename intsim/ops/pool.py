@@ -18,6 +18,7 @@ from intsim.arithmetic import (
 from intsim.graph import Node, Shape
 from intsim.integers import Overflow, Rounding
 from intsim.ops.site import Site, positions, rescale, window
+from intsim.ops.vectors import without_rest
 from intsim.program import AveragePool, MaxPool, Rescale, Window
 from intsim.quantized import is_older
 from intsim.target import Average, Divide, Factors, Float32Average, Reciprocal, RescaledSum
@@ -81,7 +82,7 @@ def _lower(site: Site, win: Window, include_pad: bool, rule: Average) -> Average
         case Factors() if len(win.kernel) > 2:
             raise site.error(f"averages over {len(win.kernel)} axes", "choose another average_pool rule")
         case _:
-            further = None if x == y else rescale(site, site.target.convert, x.scale[0])
+            further = None if x == y else rescale(site, without_rest(site.target.convert), x.scale[0])
     return AveragePool(
         window=win,
         include_pad=include_pad,

@@ -90,6 +90,18 @@ class AveragePool(Struct, frozen=True, kw_only=True, eq=False, tag=True):
     rescale: Rescale | None = None
 
 
+class Rest(Struct, frozen=True, kw_only=True, eq=False):
+    """The integers of a step that fill no vector: those after the last whole `size` of each `run`, by `compute` (37).
+
+    Runs follow each other through one sample of the output in the inside layout; `run` None: each input is one.
+    `compute` is of the step's own kind, and has no rest.
+    """
+
+    size: int
+    run: int | None = None
+    compute: "Add | Multiply | Convert"
+
+
 class Add(Struct, frozen=True, kw_only=True, eq=False, tag=True):
     """The sum of two tensors, or their difference (`subtract`), by `rule`; shapes broadcast, see `Multiply`.
 
@@ -109,6 +121,7 @@ class Add(Struct, frozen=True, kw_only=True, eq=False, tag=True):
     subtract: bool = False
     constant: np.ndarray | None = None
     constant_first: bool = False
+    rest: Rest | None = None
 
 
 class Multiply(Struct, frozen=True, kw_only=True, eq=False, tag=True):
@@ -122,6 +135,7 @@ class Multiply(Struct, frozen=True, kw_only=True, eq=False, tag=True):
     rescale: Rescale
     constant: np.ndarray | None = None
     constant_first: bool = False
+    rest: Rest | None = None
 
 
 class Extreme(Struct, frozen=True, kw_only=True, eq=False, tag=True):
@@ -176,6 +190,7 @@ class Convert(Struct, frozen=True, kw_only=True, eq=False, tag=True):
     axis: int
     input_zero_points: tuple[int, ...]
     rescales: tuple[Rescale | None, ...]
+    rest: Rest | None = None
 
 
 class Interpolate(Struct, frozen=True, kw_only=True, eq=False, tag=True):

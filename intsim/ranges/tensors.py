@@ -1,6 +1,7 @@
 """What is known of every tensor's integers: the interval that they stay in."""
 
 from intsim.integers import Overflow
+from intsim.ops.vectors import rest_of
 from intsim.program import (
     Add,
     AveragePool,
@@ -28,7 +29,9 @@ def intervals(program: Program) -> dict[str, Interval]:
     for name, tensor in program.tensors.items():
         known[name] = (tensor.affine.type.low, tensor.affine.type.high)
     for step in program.steps:
-        known[step.outputs[0]] = _interval(step.compute, [known[name] for name in step.inputs])
+        inputs, rest = [known[name] for name in step.inputs], rest_of(step.compute)
+        ends = [_interval(one, inputs) for one in (step.compute, *([] if rest is None else [rest.compute]))]
+        known[step.outputs[0]] = min(low for low, _ in ends), max(high for _, high in ends)
     return known
 
 

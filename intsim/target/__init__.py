@@ -48,8 +48,10 @@ from intsim.target.requantize import (
 )
 from intsim.target.resize import Resize
 from intsim.target.sums import Bias, Cast, Level, Mac, Table
+from intsim.target.vectors import AddInVectors, InVectors, Repeated
 
 __all__ = [
+    "AddInVectors",
     "AddRule",
     "AlignedAdd",
     "Average",
@@ -75,6 +77,7 @@ __all__ = [
     "Functions",
     "Gemmlowp",
     "GemmlowpSoftmax",
+    "InVectors",
     "Interpolated",
     "InterpolatedSoftmax",
     "Lanes",
@@ -85,6 +88,7 @@ __all__ = [
     "PowerOfTwo",
     "QuotientSoftmax",
     "Reciprocal",
+    "Repeated",
     "Requantize",
     "RescaledSum",
     "Resize",

@@ -1,5 +1,7 @@
 """How a machine adds two activations."""
 
+from typing import Literal
+
 from msgspec import Struct
 
 from intsim.integers import Rounding
@@ -51,13 +53,16 @@ class TwoMultipliers(
 
 
 class Float32Add(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="float32_add"):
-    """y = half_even(a * ra + (b * rb + fixed)) if `fused`, else half_even((a * ra + fixed) + b * rb); all in float32.
+    """y = half_even(a * ra + (b * rb + fixed)) in float32, or with a and b in each other's place, as `first` says.
 
     ra = f32(sa/sy), rb = f32(sb/sy), fixed = zy - (za * ra + rb*zb); `fused`: each multiply-add rounds once, in `fixed`
-    that with za.
+    that with za. `first`: which operand meets `fixed` first. `repeated_first`: that is an operand of which one integer
+    goes with several of the other along the innermost axis, channels first, whatever `first` says.
     """
 
     fused: bool = True
+    first: Literal["a", "b"] = "b"
+    repeated_first: bool = False
 
 
 class AlignedAdd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="aligned_add"):

@@ -11,6 +11,7 @@ from intsim.target.functions import Functions
 from intsim.target.requantize import FixedPoint, Lanes, Requantize
 from intsim.target.resize import Resize
 from intsim.target.sums import Bias, Mac
+from intsim.target.vectors import AddInVectors, InVectors
 
 Fidelity = Literal["verified", "source", "documented", "assumed"]
 
@@ -73,7 +74,7 @@ class Conversion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `changes_sign`: one type is signed and the other is not. `wide`: one of the types has more than 8 bits.
     """
 
-    requantize: Requantize
+    requantize: Requantize | InVectors
     changes_sign: bool | None = None
     wide: bool | None = None
 
@@ -99,12 +100,12 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     overrides: tuple[Override, ...] = ()
     average_pool: Average = Divide()
     mean: Average = Divide()
-    add: AddRule = TwoMultipliers()
-    subtract: AddRule | None = None
-    convert: Requantize = FixedPoint()
+    add: AddRule | AddInVectors = TwoMultipliers()
+    subtract: AddRule | AddInVectors | None = None
+    convert: Requantize | InVectors = FixedPoint()
     conversions: tuple[Conversion, ...] = ()
     resize: Resize = Resize()
-    multiply: Requantize = FixedPoint()
+    multiply: Requantize | InVectors = FixedPoint()
     functions: Functions = Functions()
     output: Overflow = Overflow.SATURATE
     source: str = ""
@@ -172,7 +173,7 @@ def _extends(override: Override, extent: Extent | None) -> bool:
     return places in (None, extent.places) and extent.products >= (products or 0) and extent.outputs >= (outputs or 0)
 
 
-def conversion(target: Target, source: IntType, goal: IntType) -> Requantize:
+def conversion(target: Target, source: IntType, goal: IntType) -> Requantize | InVectors:
     """The target's rule for moving integers of one type to an affine of another; a later conversion wins."""
     chosen = target.convert
     for other in target.conversions:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from intsim.integers import IntType, Overflow, Rounding
 from intsim.target import (
+    AddInVectors,
     Bias,
     Cast,
     Conversion,
@@ -15,10 +16,12 @@ from intsim.target import (
     FixedPoint,
     Float32Scale,
     Float64Scale,
+    InVectors,
     Lanes,
     Level,
     Mac,
     Override,
+    Repeated,
     RescaledSum,
     Resize,
     Scheme,
@@ -44,6 +47,11 @@ WIDE = Scheme(
 )
 DOUBLE = FixedPoint(first=Rounding.HALF_UP, rounding=Rounding.HALF_AWAY)
 DOUBLE_UP = FixedPoint(first=Rounding.HALF_UP, rounding=Rounding.HALF_UP)
+DOUBLE_DOWN = FixedPoint(first=Rounding.HALF_UP, rounding=Rounding.FLOOR)
+ADDED = replace(DOUBLE, sum=16)
+WIDE_ADD = ThreeRescales(left_shift=15, requantize=DOUBLE)
+REFERENCE_ADD = ThreeRescales(left_shift=20, requantize=DOUBLE)
+MOVED = InVectors(whole=DOUBLE_UP, rest=DOUBLE)
 IN_LANES = replace(DOUBLE_UP, lanes=Lanes(size=8, tail=Rounding.HALF_AWAY))
 SINGLE = FixedPoint(rounding=Rounding.HALF_UP)
 PORTABLE = replace(SINGLE, middle=Cast(bits=32))
@@ -68,7 +76,7 @@ LITERT_REF = Target(
     ),
     average_pool=Divide(rounding=Rounding.HALF_AWAY, older=True),
     mean=RescaledSum(requantize=DOUBLE, encoding="tflite"),
-    add=ThreeRescales(left_shift=20, requantize=DOUBLE),
+    add=REFERENCE_ADD,
     convert=DOUBLE,
     resize=STEPS,
     multiply=MULTIPLY,
@@ -127,10 +135,16 @@ LITERT_RUY_X86 = replace(
         Override(op="Conv", signed_weights=False, requantize=DOUBLE_UP_F32),
         *_KERNELS,
     ),
-    add=ThreeRescales(left_shift=20, inputs=SINGLE, early=True, requantize=replace(DOUBLE, sum=16)),
+    add=AddInVectors(
+        whole=ThreeRescales(left_shift=20, inputs=SINGLE, early=True, requantize=ADDED),
+        rest=REFERENCE_ADD,
+        repeated=Repeated(size=8, whole=ThreeRescales(left_shift=20, inputs=DOUBLE_DOWN, requantize=ADDED)),
+    ),
     subtract=LITERT_REF.add,
-    multiply=replace(MULTIPLY, middle=Cast(bits=16, overflow=Overflow.SATURATE), sum=16),
-    convert=DOUBLE_UP,
+    multiply=InVectors(
+        whole=replace(MULTIPLY, middle=Cast(bits=16, overflow=Overflow.SATURATE), sum=16), rest=MULTIPLY
+    ),
+    convert=MOVED,
     conversions=(Conversion(wide=True, requantize=DOUBLE),),
     resize=ALL_STEPS,
     functions=functions.LITERT_BUILTIN,
@@ -138,13 +152,11 @@ LITERT_RUY_X86 = replace(
         "google/ruy 2af88863 ruy/kernel_avx2_fma.cc, kernel_avx512.cc Kernel8bitAvx512; "
         f"{LITERT}optimized/integer_ops/depthwise_conv.h, transpose_conv.h, add.h, optimized/optimized_ops.h Quantize, "
         "Requantize, ResizeNearestNeighbor, optimized/depthwiseconv_uint8.h, integer_ops/mul.h; kernel_util.cc "
-        "GetQuantizedConvolutionMultipler; sub and mean as the reference. By place, not by channel, and so not here: "
-        "of the 16 flat integers that do not fill a vector at the end of a tensor, those of an add or a product are "
-        "the reference's (an operand that broadcasts makes shorter runs with such ends; one integer added to a run has "
-        "operands rounded half up, then down), those of a move between affines "
-        "half away. Not here either: a mean that keeps its axes (integer_ops/mean.h: "
-        "f32(sx / f32(n sy)), the raw sum, the zero point rounded on its own), and a depthwise convolution of one "
-        "input channel, which is read as a convolution"
+        "GetQuantizedConvolutionMultipler; internal/common.h ProcessBroadcastShapes (runs); sub and mean as the "
+        "reference. Runs are those of one sample, as the reference is asked. Not here: sums, products and pools of "
+        "uint8 files (as int8 here; there in groups of 8); a mean that keeps its axes (integer_ops/mean.h: "
+        "f32(sx / f32(n sy)), the raw sum, the zero point rounded on its own, in groups of 16 channels), and a "
+        "depthwise convolution of one input channel, which is read as a convolution"
     ),
 )
 
@@ -194,7 +206,7 @@ LITERT_XNNPACK = replace(
     mean=RescaledSum(requantize=Float32Scale(zero_point="before"), encoding="f32_reciprocal"),
     add=TwoMultipliers(bits=21, rounding=Rounding.HALF_UP),
     convert=FixedPoint(bits=8, normalized=False, encoding=Rounding.HALF_EVEN, rounding=Rounding.HALF_UP),
-    conversions=(Conversion(changes_sign=True, requantize=DOUBLE_UP), Conversion(wide=True, requantize=DOUBLE)),
+    conversions=(Conversion(changes_sign=True, requantize=MOVED), Conversion(wide=True, requantize=DOUBLE)),
     resize=Resize(nearest="step", linear="float32", bits=11, rounding=Rounding.HALF_UP),
     multiply=Float32Scale(),
     functions=functions.LITERT_XNNPACK,
@@ -217,7 +229,7 @@ LITERT_16X8 = Target(
     overrides=(Override(op="Gemm", requantize=IN_FLOAT64),),
     average_pool=Divide(rounding=Rounding.HALF_AWAY),
     mean=RescaledSum(requantize=DOUBLE, encoding="tflite"),
-    add=ThreeRescales(left_shift=15, requantize=DOUBLE),
+    add=WIDE_ADD,
     convert=DOUBLE,
     resize=STEPS,
     multiply=MULTIPLY,
@@ -235,12 +247,16 @@ LITERT_16X8_BUILTIN = replace(
     LITERT_16X8,
     name="litert_16x8_builtin",
     description="LiteRT's built-in and default kernels, 16-bit activations: in short registers where a scale is 2^-12",
-    add=ThreeRescales(left_shift=15, inputs=SINGLE, early=True, requantize=DOUBLE),
-    subtract=LITERT_16X8.add,
+    add=AddInVectors(
+        whole=ThreeRescales(left_shift=15, inputs=SINGLE, early=True, requantize=DOUBLE),
+        rest=WIDE_ADD,
+        broadcasts=False,
+    ),
+    subtract=WIDE_ADD,
     functions=functions.LITERT_WIDE_BUILTIN,
     source=(
         "google-ai-edge/LiteRT f6745779 tflite/kernels/activations.cc SigmoidEval, TanhEval, "
         "internal/optimized/optimized_ops.h Logistic, Tanh (int16), integer_ops/add.h (int16); XNNPACK takes no 16 "
-        "bits. All else as litert_16x8, also the last integers of a sum's tensor that do not fill a vector of 16"
+        "bits. All else as litert_16x8"
     ),
 )

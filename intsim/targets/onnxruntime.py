@@ -48,7 +48,7 @@ ORT_X86_VNNI = Target(
     ),
     average_pool=Float32Average(),
     mean=RescaledSum(requantize=Float32Scale(), encoding="f32_product"),
-    add=Float32Add(fused=True),
+    add=Float32Add(repeated_first=True),
     subtract=DequantizedAdd(),
     convert=Float32Requantize(),
     multiply=Float32Scale(zero_point="before", converted=32),
@@ -75,7 +75,7 @@ ORT_X86_SSE41 = replace(
     name="ort_x86_sse41",
     description="onnxruntime on x86 without AVX2 (SSE4.1): exact products, a wrapping 32-bit sum, add without fma",
     overrides=(),
-    add=Float32Add(fused=False),
+    add=Float32Add(fused=False, first="a", repeated_first=True),
     functions=functions.ONNXRUNTIME_UNFUSED,
     source=MLAS + REST.format("qgemm_kernel_sse41.cpp, qladd.cpp"),
 )

@@ -80,7 +80,7 @@ _FIELDS: dict[type, str] = {
     ThreeRescales: "left_shift requantize inputs early powers_of_two",
     ShiftedAdd: "rounding",
     TwoMultipliers: "bits rounding middle",
-    Float32Add: "fused",
+    Float32Add: "fused first repeated_first",
     AlignedAdd: "rounding",
     ClippedAdd: "",
     Divide: "rounding centred",

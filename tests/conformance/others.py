@@ -112,6 +112,38 @@ def _sums(kind: Kind, rng: np.random.RandomState, op: str, node: str) -> Iterato
     least = 0.99 * 2.0 ** (-24 if kind.type.bits == 8 else -27)  # a term of a unit or two, next to a tie
     x, (a, b, y) = pairs(rng, kind.type), (kind.affine(s, z) for s, z in ((1.0, 3), (least, -5), (2.0, 7)))
     yield case(kind, op, f"{op}, far apart", node, x, [a, b], y, x[0].shape[1:])
+    yield from _by_place(kind, rng, op, node, (0.2, 0.3, 0.6), (-127, -127, -128))
+    yield from _by_place(kind, rng, op, node, (0.3, 1.5, 0.6), (-7, 5, -11))
+
+
+def _by_place(
+    kind: Kind, rng: np.random.RandomState, op: str, node: str, scales: Sequence[float], zeros: Sequence[int]
+) -> Iterator[Case]:
+    """Operands that fill no vectors of 16, or of 8, at the end, and that broadcast; scales make many ties."""
+    a, b, y = (kind.affine(s, z) for s, z in zip(scales, zeros, strict=True))
+    for left, right in BY_PLACE:
+        x = [integers(rng, kind.type, (8, *shape)) for shape in (left, right)]
+        name = f"{op} of {left} and {right}, {scales[0]:g}"
+        yield case(kind, op, name, node, x, [a, b], y, np.broadcast_shapes(left, right))
+    for shape, constant in (((19, 2, 3), (1, 19, 1, 1)), ((5, 3, 3), (1, 1, 1, 1))):
+        x, k = integers(rng, kind.type, (8, *shape)), integers(rng, kind.type, constant)
+        name = f"{op} of {shape} and a constant {constant}, {scales[0]:g}"
+        yield case(kind, op, name, node, [x], [a], y, shape, {}, {"k": (k, b)})
+
+
+BY_PLACE = (
+    *(((n,), (n,)) for n in (1, 5, 15, 17, 35, 51)),
+    ((3, 5, 3), (3, 5, 3)),
+    ((19, 2, 3), (19, 1, 1)),
+    ((19, 1, 1), (19, 2, 3)),
+    ((20, 2, 3), (1, 2, 3)),
+    ((1, 2, 3), (31, 2, 3)),
+    ((35,), (1,)),
+    ((1,), (24,)),
+    ((3, 5, 7), (1, 1, 7)),
+    ((20, 1, 3), (20, 2, 1)),
+)
+"""Shapes of samples, channels first."""
 
 
 def multiply(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
@@ -150,6 +182,7 @@ def multiply(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     a, b, y = (kind.affine(s, z) for s, z in zip((0.02, 0.03, 0.1 * wide), (3, -7, 11), strict=True))
     yield case(kind, "mul", "mul by a constant per channel", "Mul", [x], [a], y, (5, 4, 3), {},
                {"k": (integers(rng, kind.type, (1, 5, 1, 1)), b)})  # fmt: skip
+    yield from _by_place(kind, rng, "mul", "Mul", (5.3, 4.1, 0.7 * wide), (-7, 5, -11))
 
 
 def largest(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
@@ -387,6 +420,9 @@ def requantize(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         x = everything(kind.type).reshape(1, -1)
         yield case(kind, "requantize", f"requantize, {a.scale[0]:g}/{y.scale[0]:g}", "Requantize", [x], [a], y,
                    x.shape[1:])  # fmt: skip
+    for shape in ((1,), (15,), (17,), (35,), (3, 5, 3)):
+        x, a, y = integers(rng, kind.type, (8, *shape)), kind.affine(0.25, 3), kind.affine(1.0, -7)
+        yield case(kind, "requantize", f"requantize of {shape}", "Requantize", [x], [a], y, shape)
 
 
 def softmax(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
@@ -435,6 +471,10 @@ def concat(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         y, a, b = (kind.affine(s, z) for s, z in zip(scales, zeros, strict=True))
         x = [np.resize(everything(kind.type), (1, 2, 16, 16)), integers(rng, kind.type, (1, 3, 16, 16))]
         yield case(kind, "concat", f"concat, {family}", "Concat", x, [a, b], y, (5, 16, 16), {"axis": 1})
+    for left, right, out, axis in (((3, 5, 3), (2, 5, 3), (5, 5, 3), 1), ((3, 2, 3), (3, 1, 3), (3, 3, 3), 2)):
+        x = [integers(rng, kind.type, (8, *shape)) for shape in (left, right)]
+        y, a, b = (kind.affine(s, z) for s, z in zip((1.0, 0.5, 0.25), (3, 5, -7), strict=True))
+        yield case(kind, "concat", f"concat of {left} and {right}", "Concat", x, [a, b], y, out, {"axis": axis})
 
 
 def pad(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from intsim.ops.vectors import rest_of
 from intsim.program import (
     Add,
     AveragePool,
@@ -19,6 +20,7 @@ from intsim.program import (
     Rearrange,
     Take,
 )
+from intsim.target import Float32Add
 from intsim.vectors.formulas import elements, pairs, windows
 from intsim.vectors.formulas.widths import wide_bits
 from intsim.vectors.initializers import UnwrittenError, check_fields
@@ -36,6 +38,14 @@ def function(program: Program, layer: Layer) -> str:
     write: Callable[[Program, Layer, Any], str] | None = _WRITERS.get(type(compute))
     if write is None:
         raise UnwrittenError(f"{layer.step.op} has no formula in C")
+    if rest_of(compute) is not None:
+        raise UnwrittenError("integers that fill no vector have no formula in C")
+    if (
+        isinstance(compute, Add)
+        and isinstance(compute.rule, Float32Add)
+        and compute.rule.fused != (compute.rule.first == "b")
+    ):
+        raise UnwrittenError("sums that begin with the other operand have no formula in C")
     check_fields(compute)
     bits = wide_bits(program, layer)
     if bits > 120:
