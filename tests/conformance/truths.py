@@ -82,6 +82,10 @@ TRUTHS: dict[str, Truth] = {
             f"{op}, {family}": "FINN adds integers of one scale: what it makes of others is an inference"
             for op in ("add", "sub")
             for family in UNLIKE
+        }
+        | {
+            f"{op} of (": "FINN adds integers of one scale: what it makes of others is an inference"
+            for op in ("add", "sub")
         },
     ),
     "hls4ml": Truth(runtime="nnet", kinds=("fixed",)),
