@@ -1,5 +1,7 @@
 """FGSM and 40-step PGD beside foolbox's and ART's on the embedded CNN: ratios of times, taken in turns.
 
+Then PGD straight through the integer engine beside the same steps on the float network, on one thread each.
+
 python benchmarks/attacks.py [IMAGES [ROUNDS]] [--out FILE.json]     (pip install intsim[attacks-bench])
 
 All three attack the same network, the torch twin on one thread, from images on the grid of 255; each peer's batch is
@@ -7,6 +9,7 @@ the faster of BATCHES, ours is the default.
 """
 
 import argparse
+import functools
 import json
 import platform
 import statistics
@@ -19,17 +22,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
+from intsim import engine
 from intsim.attack import art
 from intsim.attack.catalogue import ATTACKS, Attack
 from intsim.attack.craft import craft
 from intsim.attack.twin import twin
+from intsim.build import build
+from intsim.evaluate.known import chip_of
 from intsim.normalise import normalise
 from intsim.onnx_io import read
 from intsim_models import images, path
 
 EPS_STEPS, STEPS, STEP = 8, 40, 0.1
 BATCHES = (100, 250)
+CHIP = "cmsis_nn_s8"
 OURS = {"fgsm": ATTACKS["fgsm"], "pgd40": Attack(name="pgd40", steps=STEPS, step_size=STEP, start="inside")}
 Run = Callable[[], Any]
 
@@ -59,10 +67,30 @@ def main() -> None:
             row |= {"ours_s": round(statistics.median(times["intsim", 100]), 3)}
             rows.append(row | {"theirs_s": round(statistics.median(times[peer, batch]), 3)})
             print(f"{name}: ours takes {row['ratio']:.2f} times {peer}'s time (its batch {batch})")
+    rows.append(straight_through(network, x, y, said.rounds))
     packages = {name: version(name) for name in ("torch", "foolbox", "adversarial-robustness-toolbox")}
     found = {"images": said.images, "rounds": said.rounds, "threads": 1, "machine": platform.machine(), "rows": rows}
     if said.out:
         said.out.write_text(json.dumps({**found, "versions": packages}, indent=1) + "\n", encoding="utf-8")
+
+
+def straight_through(network: Any, x: np.ndarray, y: np.ndarray, rounds: int) -> dict[str, Any]:
+    """The row of the attack whose forward pass is the integer engine; the peer is the float network alone."""
+    graph, shipped = normalise(read(path("cnn")))[0], images()
+    program = build(graph, CHIP, calibration=shipped.x_calibration)
+    chip = chip_of(program, functools.partial(engine.run, threads=1), graph, f"cnn on {CHIP}")
+    known = replace(OURS["pgd40"], knows="chip")
+    runs = {
+        ("intsim", 100): lambda: craft(known, network, x, y, EPS_STEPS, chip=chip),
+        ("float", 100): lambda: craft(OURS["pgd40"], network, x, y, EPS_STEPS),
+    }
+    craft(replace(known, steps=1), network, x[:100], y[:100], EPS_STEPS, chip=chip)  # compiles
+    times = taken(runs, rounds)
+    ours, theirs = (statistics.median(times[key]) for key in runs)
+    ratio = statistics.median(a / b for a, b in zip(*times.values(), strict=True))
+    print(f"pgd40 through {CHIP}: {ratio:.2f} times the time of the same steps on the float network")
+    row = {"attack": f"pgd40 through {CHIP}", "peer": "float", "batch": 100, "ratio": round(ratio, 3)}
+    return row | {"ours_s": round(ours, 3), "theirs_s": round(theirs, 3)}
 
 
 def taken(runs: dict[tuple[str, int], Run], rounds: int) -> dict[tuple[str, int], list[float]]:

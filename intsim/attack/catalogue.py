@@ -13,7 +13,7 @@ from intsim.errors import IntsimError, unknown
 
 
 class Attack(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One attack on the float network, as data.
+    """One attack on the float network or on a chip, as data.
 
     `steps` gradient steps of `step_size` times the radius, from each of `restarts` starts: the "clean" image,
     a random one "inside" the ball, or a random one on its "edge" (L-inf: random signs). `loss`: see
@@ -24,11 +24,27 @@ class Attack(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     "target" as the answer. `keep`: the "last" image; the "worst" of all that were seen: a success before a failure,
     then the larger loss; or the "first" success, which ends the search of that image (fewer steps for the same count
     of wrong answers, but images that only just succeed). `function`: what is run in place of the loop, see `find`.
+
+    `knows`: the "float" network only, or the "chip" too: answers are then the chip's own integers
+    (`intsim.attack.chip`), gradients the float network's at the same image. Only such an attack may raise the losses
+    "diva", "evasive" and "overflow", succeed where the chip is wrong and float right ("evasive"), or search without
+    gradients: "square" by scores, "rays" by labels alone, `steps` questions from each start.
     """
 
     name: str
     norm: Literal["linf", "l2"] = "linf"
-    loss: Literal["cross_entropy", "cross_entropy_float32", "cross_entropy_float64", "margin", "dlr"] = "cross_entropy"
+    knows: Literal["float", "chip"] = "float"
+    search: Literal["gradient", "square", "rays"] = "gradient"
+    loss: Literal[
+        "cross_entropy",
+        "cross_entropy_float32",
+        "cross_entropy_float64",
+        "margin",
+        "dlr",
+        "diva",
+        "evasive",
+        "overflow",
+    ] = "cross_entropy"
     temperature: float = 1.0
     steps: int = 1
     step_size: float = 1.0
@@ -38,7 +54,7 @@ class Attack(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     start: Literal["clean", "inside", "edge"] = "clean"
     towards: Literal["", "likely", "unlikely", "given"] = ""
     classes: int = 1
-    success: Literal["wrong", "target"] = "wrong"
+    success: Literal["wrong", "target", "evasive"] = "wrong"
     keep: Literal["last", "worst", "first"] = "last"
     function: str = ""
 
@@ -55,21 +71,45 @@ class Attack(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
         if self.success == "target" and (not self.towards or self.classes > 1):
             raise IntsimError("succeeds at a target", where=self.name, mend="give towards, and one class")
+        both = self.loss in BOTH or self.success == "evasive"
+        if self.knows == "float" and (both or self.search != "gradient"):
+            what = f'{self.search} search on {self.loss}, success "{self.success}"'
+            raise IntsimError(what, where=self.name, mend='needs knows="chip"')
+        if self.search != "gradient" and (self.norm != "linf" or self.towards or both or self.keep != "first"):
+            mend = 'L-inf, untargeted, success "wrong", keep "first"'
+            raise IntsimError(f"searches by {self.search}", where=self.name, mend=mend)
+        if both and self.towards:
+            raise IntsimError(f"{self.loss} towards a class", where=self.name, mend="leave out towards")
         if self.keep == "last" and (self.restarts > 1 or self.classes > 1):
             raise IntsimError("keeps the last of several images", where=self.name, mend='keep "worst" or "first"')
 
     @property
     def gradients(self) -> int | None:
         """How many gradients an image costs at most; None: what a function of somebody else spends is not known."""
-        return None if self.function else self.restarts * self.classes * self.steps
+        if self.function:
+            return None
+        each = {"gradient": 2 if self.loss == "overflow" else 1}.get(self.search, 0)
+        return each * self.restarts * self.classes * self.steps
 
     @property
     def queries(self) -> int | None:
-        """How many times the network is asked about an image at most, those for gradients among them; None: unknown."""
+        """How often float is asked about an image at most, those for gradients among them; None: unknown."""
         if self.function:
             return None
+        if self.search != "gradient":
+            return 0
         runs, ranking = self.restarts * self.classes, self.towards in ("likely", "unlikely")
         return runs * (self.steps + (self.keep != "last")) + ranking
+
+    @property
+    def chip_queries(self) -> int:
+        """How often the chip is asked about an image at most; for "overflow" its sums are a question of their own."""
+        if self.knows == "float":
+            return 0
+        if self.search != "gradient":
+            return self.restarts * self.steps
+        looks = self.restarts * self.classes * (self.steps + (self.keep != "last"))
+        return looks * (2 if self.loss == "overflow" else 1)
 
     @property
     def described(self) -> str:
@@ -79,13 +119,25 @@ class Attack(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         norm = {"linf": "L-inf", "l2": "L2"}[self.norm]
         if self.steps == 0:
             return f"{norm}, a random direction at the full radius"
+        whom = ", on the chip" if self.knows == "chip" else ""
+        if self.search != "gradient":
+            by = {"square": "random squares, by the chip's scores", "rays": "rays, by the chip's labels alone"}[
+                self.search
+            ]
+            starts = f", {self.restarts} starts" * (self.restarts > 1)
+            return f"{norm}, {by}, {self.steps} questions{starts}, the {self.keep} image is kept"
         how = f" with momentum {self.momentum:g}" if self.momentum else ""
         how += ", halved by APGD's rule" if self.schedule == "apgd" else ""
         loss = self.loss.replace("_", " ") + (f" at temperature {self.temperature:g}" * (self.temperature != 1))
         steps = f"{self.steps} step{'s' * (self.steps > 1)} of {self.step_size:g} times the radius{how} on {loss}"
         starts = f"{self.restarts} start{'s' * (self.restarts > 1)} ({self.start})"
         aim = f", towards {_aim(self)}" if self.towards else ""
-        return f"{norm}, {steps}{aim}, {starts}, the {self.keep} image is kept"
+        evading = ", float to stay right" if self.success == "evasive" else ""
+        return f"{norm}{whom}, {steps}{aim}{evading}, {starts}, the {self.keep} image is kept"
+
+
+BOTH = ("diva", "evasive", "overflow")
+"""The losses that weigh the chip's answers against the float network's."""
 
 
 def _aim(attack: Attack) -> str:
@@ -101,6 +153,11 @@ def _all(*attacks: Attack) -> dict[str, Attack]:
 
 def _apgd(name: str, **fields: Any) -> Attack:
     return Attack(name=name, schedule="apgd", steps=100, step_size=2.0, start="inside", keep="worst", **fields)
+
+
+def _on_chip(name: str, **fields: Any) -> Attack:
+    plain = {"steps": 40, "step_size": 0.1, "start": "inside", "keep": "worst"}
+    return Attack(name=name, knows="chip", **{**plain, **fields})
 
 
 ATTACKS: dict[str, Attack] = _all(
@@ -128,11 +185,20 @@ ATTACKS: dict[str, Attack] = _all(
     _apgd("apgd_dlr_l2", norm="l2", loss="dlr"),
     _apgd("apgd_t", loss="dlr", towards="likely", classes=9),
     _apgd("apgd_t_l2", norm="l2", loss="dlr", towards="likely", classes=9),
+    _on_chip("ste_pgd"),
+    _on_chip("ste_margin", loss="margin"),
+    _on_chip("square_chip", search="square", loss="margin", steps=1000, keep="first"),
+    _on_chip("label_chip", search="rays", loss="margin", steps=1000, keep="first"),
+    _on_chip("diva", loss="diva", success="evasive", restarts=4),
+    _on_chip("evasive", loss="evasive", success="evasive", restarts=4),
+    _on_chip("overflow", loss="overflow", success="evasive", restarts=4, steps=20, step_size=0.2),
 )
 """Sources: FGSM, Goodfellow, Shlens, Szegedy, ICLR 2015, arXiv 1412.6572; BIM and the least likely class, Kurakin,
 Goodfellow, Bengio, arXiv 1607.02533; PGD, Madry et al., ICLR 2018, arXiv 1706.06083; MI-FGSM, Dong et al., CVPR 2018,
-arXiv 1710.06081; APGD, DLR and the nine targets, Croce, Hein, ICML 2020, arXiv 2003.01690. Step sizes of bim, pgd and
-their kin are this catalogue's own."""
+arXiv 1710.06081; APGD, DLR and the nine targets, Croce, Hein, ICML 2020, arXiv 2003.01690; straight through what has
+no gradient, Athalye, Carlini, Wagner, ICML 2018; Square, Andriushchenko et al., ECCV 2020, arXiv 1912.00049; RayS,
+Chen, Gu, KDD 2020, arXiv 2006.12792; DIVA, Hao et al., MLSys 2022, arXiv 2204.10933. Step sizes of bim, pgd and their
+kin are this catalogue's own, and so are evasive and overflow."""
 
 NOISE = {"linf": "noise", "l2": "noise_l2"}
 """The attack without a gradient that stands beside those of each norm."""

@@ -7,7 +7,9 @@ import numpy as np
 
 from intsim.attack import door, outside
 from intsim.attack.catalogue import Attack, is_file
+from intsim.attack.chip import Chip, on_chip
 from intsim.attack.norms import NORMS
+from intsim.attack.queries import queried
 from intsim.attack.search import Ball, Look, looking, searched, targets
 from intsim.attack.twin import Network
 from intsim.errors import IntsimError
@@ -43,6 +45,7 @@ def craft(
     batch: int = BATCH,
     towards: np.ndarray | None = None,
     look: Look | None = None,
+    chip: Chip | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """The attacked images, of the type and on the grid of x[n, c, h, w], none further from x than the radius.
@@ -51,13 +54,15 @@ def craft(
     `eps_steps`: the radius in steps of 1/255 whatever the grid, see `ball`. `network` takes float32 pixels in 0..1. An
     image's noise depends on `seed` and its index alone. `towards`: int[n], the classes of an attack towards "given"
     ones. `look`: what the loop asks in place of `network` (which still ranks the classes of a targeted attack).
-    `progress` is told how many images are done.
+    `chip`: what an attack asks that knows one. `progress` is told how many images are done.
 
     Raises IntsimError for images, labels or classes that do not fit, and where an attack leaves the ball.
     """
     x, y = np.asarray(x), np.asarray(y)
     allowed = ball(attack.norm, eps_steps, grid)
     _check(x, y, allowed)
+    if attack.knows == "chip" and chip is None and look is None:
+        raise IntsimError("asks a chip", where=f"attack {attack.name}", mend="give craft chip=")
     if towards is not None:
         towards = np.asarray(towards)
         _check_classes("towards", towards, len(x))
@@ -71,6 +76,9 @@ def craft(
             crafted[part] = given[part]
         elif attack.function:
             crafted[part] = outside.called(attack, network, x[part], y[part], allowed)
+        elif attack.search != "gradient" and chip is not None:
+            indices = range(part.start, part.stop)
+            crafted[part] = queried(attack, chip.answer, x[part], y[part], allowed, indices, seed)
         else:
             aims = _aims(attack, network, x[part], y[part], allowed, None if towards is None else towards[part])
             indices, runs = range(part.start, part.stop), []
@@ -78,6 +86,8 @@ def craft(
                 start = _start(attack, x[part], allowed, (seed, run), indices)
                 runs.append((start, aims[run // attack.restarts]))
             asked = look or looking(attack, network)
+            if chip is not None and attack.knows == "chip" and look is None:
+                asked = on_chip(attack, network, chip, allowed, x.dtype)
             crafted[part] = searched(attack, asked, (x[part], y[part]), allowed, runs)
         if progress is not None:
             progress(part.stop)

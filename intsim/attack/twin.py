@@ -25,28 +25,46 @@ def twin(graph: Graph, dtype: str = "float32", output: str = "") -> Network:
 
     Raises IntsimError for an op without a line in `OPS`, and for a graph with several inputs.
     """
+    forward = _forward(graph, dtype)
+    wanted = output or graph.outputs[0]
+    if wanted not in graph.outputs:
+        raise unknown("output", wanted, graph.outputs)
+    return lambda x: forward(x)[wanted]
+
+
+def traced(graph: Graph, nodes: Sequence[str]) -> Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]:
+    """The network of `twin` in float32 that also gives what the nodes called `nodes` compute, [n, ...] by name."""
+    forward = _forward(graph, "float32")
+    outputs = {node.name: node.outputs[0] for node in graph.nodes if node.name in nodes}
+
+    def network(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        values = forward(x)
+        return values[graph.outputs[0]], {name: values[tensor] for name, tensor in outputs.items()}
+
+    return network
+
+
+def _forward(graph: Graph, dtype: str) -> Callable[[Tensor], dict[str, Tensor]]:
+    """Every tensor of the network by name, of the pixels."""
     torch = door.torch()
     if len(graph.inputs) != 1:
         raise IntsimError(f"has {len(graph.inputs)} inputs; an attack needs exactly one", where=graph.name)
     for node in graph.nodes:
         if node.op not in OPS:
             raise IntsimError(f"the torch twin has no {node.op}", where=node.name)
-    wanted = output or graph.outputs[0]
-    if wanted not in graph.outputs:
-        raise unknown("output", wanted, graph.outputs)
     kind = getattr(torch, dtype)
     constants = {name: _constant(torch, array, kind) for name, array in graph.constants.items()}
     pixels = graph.pixels.get(graph.inputs[0], Pixels())
 
-    def network(x: Tensor) -> Tensor:
+    def forward(x: Tensor) -> dict[str, Tensor]:
         values = {**constants, graph.inputs[0]: _enter(torch, x.to(kind), pixels)}
         for node in graph.nodes:
             given = [values[name] if name else None for name in node.inputs]
             site = {**node.attributes, "shape": graph.shapes[node.outputs[0]]}
             values[node.outputs[0]] = OPS[node.op](torch, site, *given)
-        return values[wanted]
+        return values
 
-    return network
+    return forward
 
 
 def _constant(torch: Any, array: np.ndarray, kind: Any) -> Tensor:

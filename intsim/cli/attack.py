@@ -1,4 +1,4 @@
-"""`intsim attack`: images crafted on the float network, judged by float and by every machine."""
+"""`intsim attack`: images crafted on the float network or on a machine, judged by float and by every machine."""
 
 import functools
 import shlex
@@ -64,7 +64,8 @@ def attack(
     """Attack MODEL in floats, and see what its integers make of those images.
 
     Every attack comes with noise of its radius, every machine with the float network perturbed as much as
-    quantization perturbs it (the float null).
+    quantization perturbs it (the float null). Attacks that know the chip (ste_pgd, evasive, ... of `intsim attacks`)
+    are crafted on every machine in turn.
     """
     from intsim.engine import run
     from intsim.evaluate import evaluate
@@ -133,7 +134,7 @@ def exceeded(rows: Sequence["Row"], min_accuracy: float | None, max_transfer: fl
         where = f"{row.target}, {_images(row)}"
         if min_accuracy is not None and row.accuracy < min_accuracy:
             said.append(f"{where}: right on {row.accuracy:.4f}, less than --min-accuracy {min_accuracy:g}")
-        if max_transfer is None or not row.eps_steps:
+        if max_transfer is None or not row.eps_steps or row.crafted_on != "float":
             continue
         if (row.network, row.target) in lost:
             said.append(f"{where}: collapsed, so transfer says nothing: --max-transfer {max_transfer:g} is not kept")
@@ -148,4 +149,5 @@ def unfooled(rows: Sequence["Row"]) -> list[str]:
 
 
 def _images(row: "Row") -> str:
-    return f"{row.attack} at {row.eps_steps:g}/255" if row.eps_steps else row.attack
+    crafted = "" if row.crafted_on == "float" else f", crafted on {row.crafted_on}"
+    return f"{row.attack} at {row.eps_steps:g}/255{crafted}" if row.eps_steps else row.attack

@@ -19,9 +19,10 @@ def attacks(names: tuple[str, ...], out: Out) -> None:
     from intsim.attack.catalogue import ATTACKS, find
 
     chosen = [find(name) for name in names] or list(ATTACKS.values())
-    rows = [(attack.name, attack.described, attack.gradients, attack.queries) for attack in chosen]
-    columns = ("name", "what it does", "gradients", "queries")
+    rows = [(attack.name, attack.described, attack.gradients, attack.queries, attack.chip_queries) for attack in chosen]
+    columns = ("name", "what it does", "gradients", "queries", "of the chip")
     table(out, columns, rows, right=columns[2:])
     line(out, 'Others: MODULE:NAME, a function of your own; FILE.npz, images "x"; art:NAME,KEY=VALUE..., of ART')
-    listed = [{**msgspec.structs.asdict(one), "gradients": one.gradients, "queries": one.queries} for one in chosen]
+    costs = ("gradients", "queries", "chip_queries")
+    listed = [{**msgspec.structs.asdict(one), **{cost: getattr(one, cost) for cost in costs}} for one in chosen]
     finish(out, "attacks", {"attacks": listed})

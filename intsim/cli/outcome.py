@@ -22,11 +22,12 @@ CLEAN_IMAGES: Images = ("clean", 0.0)
 def show(out: Out, found: "Results") -> None:
     """The tables of an evaluation and what may be said of it."""
     from intsim.evaluate.verdict import broken
-    from intsim.report import headlines, results
+    from intsim.report import headlines, results, searching
 
     if out.silent:
         return
-    found_rows = {((row.network, row.target), (row.attack, row.eps_steps)): row for row in found.rows}
+    crafted = [row for row in found.rows if row.crafted_on == "float"]
+    found_rows = {((row.network, row.target), (row.attack, row.eps_steps)): row for row in crafted}
     unusable = {judge for (judge, images), row in found_rows.items() if images == CLEAN_IMAGES and broken(row)}
     rungs = {(rung.network, rung.target): f"{rung.bits}-bit {rung.overflow}" for rung in found.ladder}
     judges = [judge for judge in dict.fromkeys(judge for judge, _ in found_rows) if judge not in rungs]
@@ -34,9 +35,12 @@ def show(out: Out, found: "Results") -> None:
     for attack in dict.fromkeys(attack for attack, eps in sets if eps):
         chosen = [CLEAN_IMAGES, *sorted(images for images in sets if images[0] == attack)]
         _accuracy(out, attack, judges, chosen, found_rows, unusable)
-    for attack in (attack.name for attack in found.attacks if attack.steps or attack.function):
+    for attack in searching(found):
         chosen = sorted(images for images in sets if images[0] == attack)
         _transfer(out, attack, judges, chosen, found_rows, unusable)
+    known = [row for row in found.rows if row.crafted_on != "float"]
+    for attack, eps in dict.fromkeys((row.attack, row.eps_steps) for row in known):
+        _matrix(out, [row for row in known if (row.attack, row.eps_steps) == (attack, eps)], unusable)
     if rungs:
         _ladder(out, rungs, sets, found_rows, unusable)
     if found.overflows:
@@ -70,6 +74,16 @@ def _transfer(
         if judge[1] != "float"
     ]
     table(out, columns, cells, title=f"{attack}: of what fools float, fooled here, %", right=columns[2:])
+
+
+def _matrix(out: Out, rows: Sequence["Row"], unusable: set[Judge]) -> None:
+    """One attack that knows the chip: judged on each row, crafted on each column."""
+    crafted = list(dict.fromkeys(row.crafted_on for row in rows))
+    found = {((row.network, row.target), row.crafted_on): row for row in rows}
+    judges = list(dict.fromkeys(judge for judge, _ in found))
+    cells = [(*judge, *(_percent(found[judge, on], judge in unusable) for on in crafted)) for judge in judges]
+    title = f"{_name((rows[0].attack, rows[0].eps_steps), full=True)}, crafted on the column: right, %"
+    table(out, ("network", "target", *crafted), cells, title=title, right=tuple(crafted))
 
 
 def _ladder(out: Out, rungs: dict[Judge, str], sets: Sequence[Images], rows: Rows, unusable: set[Judge]) -> None:

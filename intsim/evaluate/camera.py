@@ -2,10 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from intsim.attack.catalogue import ATTACKS, NOISE, Attack
+from intsim.attack.chip import Chip
 from intsim.attack.craft import BATCH, craft
 from intsim.attack.twin import Network
 from intsim.errors import IntsimError
@@ -53,24 +56,40 @@ def attacked(
     seed: int = 0,
     grid: int | None = 255,
     batch: int = BATCH,
+    chips: Sequence[Chip] = (),
     progress: Callable[[str, int], None] | None = None,
 ) -> Iterator[Images]:
     """The clean images, then for every attack and strength those crafted on `network`, noise of each radius before.
 
-    `x[n, c, h, w]` lies on the grid (`on_grid`). A strength of 0 is what the clean images are. `progress` is told
-    which attack, and how many images are done, over all sets.
+    Attacks that know the chip give one set for each of `chips` (`Judge.chip`). `x[n, c, h, w]` lies on the grid
+    (`on_grid`). A strength of 0 is what the clean images are. `progress` is told which attack, and how many images
+    are done, over all sets.
     """
-    plan = planned(attacks, strengths)
+    plan = crafting(planned(attacks, strengths), chips)
     yield Images(attack=None, eps_steps=0.0, grid=grid, x=x, digest=digest(x))
-    for index, (attack, eps_steps) in enumerate(plan):
-        before = index * len(x)
+    for index, (attack, eps_steps, chip) in enumerate(plan):
+        before, known = index * len(x), None if chip is None else _given_images(chip, grid)
 
         def tell(done: int, name: str = attack.name, before: int = before) -> None:
             if progress is not None:
                 progress(name, before + done)
 
-        found = craft(attack, network, x, y, eps_steps, seed=seed, grid=grid, batch=batch, progress=tell)
-        yield Images(attack=attack, eps_steps=eps_steps, grid=grid, x=found, digest=digest(found))
+        how: dict[str, Any] = {"seed": seed, "grid": grid, "batch": batch, "chip": known, "progress": tell}
+        found = craft(attack, network, x, y, eps_steps, **how)
+        on: dict[str, Any] = {} if chip is None else {"crafted_on": chip.name}
+        yield Images(attack=attack, eps_steps=eps_steps, grid=grid, x=found, digest=digest(found), **on)
+
+
+def crafting(plan: Sequence[tuple[Attack, float]], chips: Sequence[Chip]) -> list[tuple[Attack, float, Chip | None]]:
+    """The plan, with each chip in turn for the attacks that know one."""
+    return [(a, eps, chip) for a, eps in plan for chip in (chips if a.knows == "chip" else (None,))]
+
+
+def _given_images(chip: Chip, grid: int | None) -> Chip:
+    """The chip of a judge, which is asked about pixels, asked about images of the grid."""
+    answer, sums = chip.answer, chip.sums
+    asked = replace(chip, answer=lambda x: answer(as_pixels(x, grid)))
+    return asked if sums is None else replace(asked, sums=lambda x: sums(as_pixels(x, grid)))
 
 
 def planned(attacks: Sequence[Attack], strengths: Strengths) -> list[tuple[Attack, float]]:

@@ -95,6 +95,7 @@ def _row(
         images=images.digest,
         seed=seed,
         right=np.packbits(correct).tobytes(),
+        crafted_on=images.crafted_on,
     )
 
 

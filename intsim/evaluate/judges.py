@@ -7,6 +7,7 @@ import numpy as np
 from intsim.attack import door
 from intsim.attack.twin import Network, twin
 from intsim.evaluate.camera import digest
+from intsim.evaluate.known import chip_of
 from intsim.evaluate.null import float_null
 from intsim.evaluate.records import FLOAT, NULL, Judge
 from intsim.graph import Graph
@@ -35,8 +36,13 @@ def null_judge(graph: Graph, quantized: QuantizedGraph, *, network: str, seed: i
     return float_judge(float_null(graph, quantized, seed), network=network, target=NULL)
 
 
-def program_judge(program: Program, run: Run, *, network: str, target: str, output: str = "") -> Judge:
-    """The integers that the program gives at an output, the first where it is ""; they order as its logits do."""
+def program_judge(
+    program: Program, run: Run, *, network: str, target: str, output: str = "", known: Graph | None = None
+) -> Judge:
+    """The integers that the program gives at an output, the first where it is ""; they order as its logits do.
+
+    `known`: the float network that attacks which know the chip take gradients of; None: none is crafted on it.
+    """
     name = output or next(iter(program.outputs))
     pixels = next(iter(program.inputs.values())).pixels
 
@@ -44,7 +50,8 @@ def program_judge(program: Program, run: Run, *, network: str, target: str, outp
         x = images if images.dtype == np.uint8 or pixels is None else pixels.to_input(images)
         return run(program, x).integers[name]
 
-    return Judge(network=network, target=target, answer=answer)
+    chip = None if known is None else chip_of(program, run, known, f"{network} on {target}", output=name)
+    return Judge(network=network, target=target, answer=answer, chip=chip)
 
 
 def answers(network: Network) -> Callable[[np.ndarray], np.ndarray]:
@@ -62,17 +69,28 @@ def answers(network: Network) -> Callable[[np.ndarray], np.ndarray]:
 # ---- a whole panel ------------------------------------------------------------------------------------------------
 
 
-def judges(graph: Graph, programs: Sequence[Program], run: Run, *, null: bool = True, seed: int = 0) -> Iterator[Judge]:
-    """The judges beside float: for every way in which it was quantized, its null, ideal arithmetic, the programs."""
+def judges(
+    graph: Graph,
+    programs: Sequence[Program],
+    run: Run,
+    *,
+    null: bool = True,
+    seed: int = 0,
+    known: Graph | None = None,
+) -> Iterator[Judge]:
+    """The judges beside float: for every way in which it was quantized, its null, ideal arithmetic, the programs.
+
+    `known`: see `program_judge`.
+    """
     for network, group in _by_quantization(graph, programs).items():
         source = group[0].source
         if null:
             yield null_judge(graph, source, network=network, seed=seed)
         names = [", ".join(program.targets) for program in group]
         if IDEAL not in names:
-            yield program_judge(lower(source, TARGETS[IDEAL]), run, network=network, target=IDEAL)
+            yield program_judge(lower(source, TARGETS[IDEAL]), run, network=network, target=IDEAL, known=known)
         for name, program in zip(names, group, strict=True):
-            yield program_judge(program, run, network=network, target=name)
+            yield program_judge(program, run, network=network, target=name, known=known)
 
 
 def _by_quantization(graph: Graph, programs: Sequence[Program]) -> dict[str, list[Program]]:

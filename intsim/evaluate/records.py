@@ -6,6 +6,7 @@ import numpy as np
 from msgspec import Struct
 
 from intsim.attack.catalogue import Attack
+from intsim.attack.chip import Chip
 from intsim.statistics import Crossing, Paired, Rate
 
 CLEAN = "clean"
@@ -20,18 +21,21 @@ class Judge(Struct, frozen=True, kw_only=True, eq=False):
 
     `answer`: pixels[n, c, h, w] -> output[n, classes], floats or integers; the pixels are uint8, or float32 in 0..255
     where the camera's grid is another. The judge whose target is FLOAT is the network that was attacked. The one
-    whose target is NULL stands beside all others of the same `network`.
+    whose target is NULL stands beside all others of the same `network`. `chip`: what attacks that know it may ask,
+    its images pixels as those of `answer`; None: no such attack is crafted on it.
     """
 
     network: str
     target: str
     answer: Callable[[np.ndarray], np.ndarray]
+    chip: Chip | None = None
 
 
 class Images(Struct, frozen=True, kw_only=True, eq=False):
     """One set of images on the camera's grid, crafted by `attack` with radius `eps_steps` / 255; None: clean ones.
 
-    `x[n, c, h, w]`: integers 0..grid, or float32 in 0..1 where `grid` is None. `digest`: their SHA-256.
+    `x[n, c, h, w]`: integers 0..grid, or float32 in 0..1 where `grid` is None. `digest`: their SHA-256. `crafted_on`:
+    FLOAT, or "NETWORK on TARGET" where the attack knew that chip.
     """
 
     attack: Attack | None
@@ -39,6 +43,7 @@ class Images(Struct, frozen=True, kw_only=True, eq=False):
     grid: int | None
     x: np.ndarray
     digest: str
+    crafted_on: str = FLOAT
 
     @property
     def name(self) -> str:
@@ -57,6 +62,7 @@ class Row(Struct, frozen=True, kw_only=True):
     the images that float had right when clean and has wrong here. `fooled`: wrong here, of those that this judge had
     right when clean. `paired`: this judge against "float", and against its "float null", on the same images. `images`:
     their digest. `right`: which of the images, one bit each, the first in the highest bit (numpy.packbits).
+    `crafted_on`: see `Images`.
     """
 
     network: str
@@ -82,11 +88,17 @@ class Row(Struct, frozen=True, kw_only=True):
     images: str
     seed: int
     right: bytes
+    crafted_on: str = FLOAT
 
     @property
     def accuracy(self) -> float:
         """The share of right answers, correct / n."""
         return self.correct / self.n
+
+    @property
+    def who(self) -> str:
+        """The judge, as `crafted_on` names it: "NETWORK on TARGET", or FLOAT."""
+        return FLOAT if self.target == FLOAT else f"{self.network} on {self.target}"
 
 
 class Curve(Struct, frozen=True, kw_only=True):

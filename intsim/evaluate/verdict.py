@@ -6,7 +6,7 @@ import numpy as np
 
 from intsim.attack.catalogue import NOISE
 from intsim.evaluate.records import CLEAN, FLOAT, NULL, Curve, Row, bits
-from intsim.statistics import Crossing, Paired, bootstrap_crossing, holm, paired
+from intsim.statistics import Crossing, Paired, Rate, bootstrap_crossing, holm, paired, wilson
 
 LEVEL = 0.05
 """The chance of being wrong that a claim may have, after Holm's adjustment over all its cells."""
@@ -17,6 +17,12 @@ FAR = 0.10
 BOUND = (
     "Attacks were crafted on the float network and transferred: each accuracy under attack is an upper bound on what "
     "an attacker who knows the chip would leave. It is no measure of robustness."
+)
+
+
+KNOWN = (
+    "Attacks that know the chip were crafted through its own integers, at the budget that the record says. What they "
+    "leave is an upper bound too: a better attack leaves less."
 )
 
 
@@ -39,8 +45,8 @@ def crossed(curve: Curve | None) -> Crossing | None:
 
 
 def curves(rows: Sequence[Row], *, seed: int = 0) -> list[Curve]:
-    """One `Curve` for each judge and attack, the clean rate first, strengths ascending."""
-    found = []
+    """One `Curve` for each judge and attack crafted on float, the clean rate first, strengths ascending."""
+    found, rows = [], _transferred(rows)
     for network, target in dict.fromkeys((row.network, row.target) for row in rows):
         own = _of(rows, network, target)
         for attack in dict.fromkeys(row.attack for row in own if row.attack != CLEAN):
@@ -77,7 +83,8 @@ def _sure(points: Sequence[Row], crossing: Crossing) -> bool:
 
 def verdict(rows: Sequence[Row], curves: Sequence[Curve]) -> list[str]:
     """The sentences: first what all numbers are, then float, then every machine, its null, and its crossings."""
-    said = [BOUND, *_of_float(rows)]
+    every, rows = rows, _transferred(rows)
+    said = [BOUND, *([KNOWN] if len(every) > len(rows) else []), *_of_float(rows)]
     for network, target in dict.fromkeys((row.network, row.target) for row in rows):
         if target in (FLOAT, NULL):
             continue
@@ -94,8 +101,36 @@ def verdict(rows: Sequence[Row], curves: Sequence[Curve]) -> list[str]:
         said.append(f"{name}: {_percent(own[0])} right when clean{_hardest(hit)}.")
         lines = [c for c in curves if (c.network, c.target) == (network, target)]
         crossings = [_crossing(c.attack, at) for c in lines if (at := crossed(c)) is not None]
-        said += [f"{name}: {sentence}" for sentence in (_against_null(hit), *crossings) if sentence]
+        knowing = _knowing(_of(every, network, target))
+        said += [f"{name}: {sentence}" for sentence in (knowing, _against_null(hit), *crossings) if sentence]
     return said
+
+
+def worst(rows: Sequence[Row], norm: str, eps: float) -> Rate:
+    """Right when clean and under every attack of `rows`, all of one judge, of that norm and at most that radius."""
+    within = [row for row in rows if row.attack == CLEAN or (row.norm == norm and row.eps <= eps)]
+    return wilson(int(np.all([bits(row) for row in within], axis=0).sum()), within[0].n)
+
+
+def _knowing(own: Sequence[Row]) -> str:
+    """What is left by an attacker who knows the chip, and by all attackers together, image by image."""
+    known = [row for row in own if row.crafted_on == row.who]
+    if not known:
+        return ""
+    row = min(known, key=lambda row: (row.correct, row.eps))
+    most = max(known, key=lambda row: row.eps)
+    left = worst(own, most.norm, most.eps)
+    count = len({(row.attack, row.crafted_on) for row in own if row.norm == most.norm})
+    return (
+        f"an attacker who knows it leaves {_percent(row)} with {row.attack} at {_eps(row)}; {100 * left.value:.1f} % "
+        f"[{100 * left.low:.1f}, {100 * left.high:.1f}] of the images are right whichever of {count} attacks up to "
+        f"{_eps(most)} there is: an upper bound on its robust accuracy."
+    )
+
+
+def _transferred(rows: Sequence[Row]) -> list[Row]:
+    """The rows on clean images and on those crafted on float."""
+    return [row for row in rows if row.crafted_on == FLOAT]
 
 
 def _of_float(rows: Sequence[Row]) -> list[str]:

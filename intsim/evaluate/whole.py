@@ -17,7 +17,7 @@ from intsim.attack.twin import Network, twin
 from intsim.build import Model, build, load, told, with_pixels
 from intsim.calibrate import Calibration, ranges
 from intsim.errors import IntsimError, unknown
-from intsim.evaluate.camera import Strengths, attacked, digest, on_grid, planned
+from intsim.evaluate.camera import Strengths, attacked, crafting, digest, on_grid, planned
 from intsim.evaluate.judged import judged
 from intsim.evaluate.judges import Run, float_judge, judges
 from intsim.evaluate.null import restored
@@ -77,7 +77,8 @@ def evaluate(
     x, y = _examples(data, graph, grid)
     strengths = _strengths(eps, chosen, grid)
     programs = _programs(held, list(_several(targets)), calibration, quantization)
-    beside = judges(graph, programs, run or _engine(), null=null and held is graph, seed=seed)
+    known = graph if any(attack.knows == "chip" for attack in chosen) else None
+    beside = judges(graph, programs, run or _engine(), null=null and held is graph, seed=seed, known=known)
     original = held is graph
     found = evaluated(
         twin(graph),
@@ -116,10 +117,11 @@ def evaluated(
     `network`: the float network in torch that is attacked (`intsim.attack.twin`). `strengths`: radii in steps of
     1/255. One set of images is held at a time.
     """
-    plan = planned(attacks, strengths)
+    chips = [judge.chip for judge in panel if judge.chip is not None]
+    plan = crafting(planned(attacks, strengths), chips)
     total, crafted, asked = len(x) * (len(plan) + (len(plan) + 1) * len(panel)), 0, 0
 
-    def crafting(name: str, done: int) -> None:
+    def told_crafting(name: str, done: int) -> None:
         nonlocal crafted
         crafted = done
         if progress is not None:
@@ -132,7 +134,8 @@ def evaluated(
         asked += 1
 
     def kept() -> Iterator[Images]:
-        for images in attacked(network, x, y, attacks, strengths, seed=seed, grid=grid, batch=batch, progress=crafting):
+        how: dict[str, Any] = {"seed": seed, "grid": grid, "batch": batch, "chips": chips, "progress": told_crafting}
+        for images in attacked(network, x, y, attacks, strengths, **how):
             if keep is not None:
                 keep(images)
             yield images
@@ -144,7 +147,7 @@ def evaluated(
     return Evaluation(
         rows=tuple(rows),
         curves=tuple(lines),
-        attacks=tuple({attack.name: attack for attack, _ in plan}.values()),
+        attacks=tuple({attack.name: attack for attack, *_ in plan}.values()),
         n=len(x),
         classes=len(rows[0].predicted),
         seed=seed,

@@ -122,17 +122,17 @@ def results(found: Results | Evaluation | Mapping[str, Any]) -> Results:
 
 
 def rows_of(found: Results, network: str, target: str, attack: str) -> list[Row]:
-    """The rows of one judge under one attack, the clean images first, then in the order of strength."""
-    chosen = [
-        row for row in found.rows if (row.network, row.target) == (network, target) and row.attack in (CLEAN, attack)
-    ]
+    """The rows of one judge under one attack crafted on float, the clean images first, then by strength."""
+    here = [row for row in found.rows if (row.network, row.target, row.crafted_on) == (network, target, FLOAT)]
+    chosen = [row for row in here if row.attack in (CLEAN, attack)]
     return sorted(chosen, key=lambda row: row.eps_steps)
 
 
 def row_of(found: Results, network: str, target: str, attack: str, eps_steps: float) -> Row | None:
-    """The row of one judge on one set of images, if there is one."""
+    """The row of one judge on one set of images that was crafted on float, if there is one."""
+    sought = (network, target, attack, eps_steps, FLOAT)
     for row in found.rows:
-        if (row.network, row.target, row.attack, row.eps_steps) == (network, target, attack, eps_steps):
+        if (row.network, row.target, row.attack, row.eps_steps, row.crafted_on) == sought:
             return row
     return None
 
@@ -164,5 +164,5 @@ def curve_of(found: Results, network: str, target: str, attack: str) -> Curve | 
 
 
 def searching(found: Results) -> list[str]:
-    """The names of the attacks that follow a gradient, in order: all but the noise."""
-    return [attack.name for attack in found.attacks if attack.steps > 0 or attack.function]
+    """The names of the attacks crafted on float, in order: all but the noise, and those that know the chip."""
+    return [one.name for one in found.attacks if one.knows == "float" and (one.steps > 0 or one.function)]

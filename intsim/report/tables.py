@@ -135,7 +135,7 @@ def _all_of(row: Row, gone: Container[tuple[str, str]]) -> tuple[str, ...]:
     return (
         row.network,
         row.target,
-        row.attack,
+        row.attack if row.crafted_on == FLOAT else f"{row.attack}, crafted on {row.crafted_on}",
         words.strength(row.eps_steps) if row.eps_steps else "",
         str(row.correct),
         str(row.n),
