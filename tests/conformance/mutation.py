@@ -29,13 +29,16 @@ from intsim.errors import IntsimError
 from intsim.integers import Overflow, Rounding
 from intsim.program import Program
 from intsim.target import (
+    AddInVectors,
     Bias,
     Cast,
     FixedPoint,
     Float32Scale,
     Float64Scale,
+    InVectors,
     Level,
     Override,
+    Repeated,
     RescaledSum,
     Table,
     Target,
@@ -176,7 +179,7 @@ def _typical(kind: type) -> Iterator[Any]:
         yield from (Cast(bits=64, shift=1, rounding=r) for r in (Rounding.FLOOR, Rounding.HALF_EVEN))
     elif kind is RescaledSum:
         yield from (RescaledSum(requantize=rule) for rule in (_DOUBLE, Float32Scale()))
-    else:
+    elif kind not in (InVectors, AddInVectors, Repeated):  # which say where other rules hold: these are changed inside
         yield kind()
 
 
