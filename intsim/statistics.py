@@ -1,7 +1,7 @@
 """Rates, paired comparisons and crossings of curves, each with its interval: the one door to scipy."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,29 @@ class Paired(Struct, frozen=True, kw_only=True):
     low: float
     high: float
     p: float
+
+
+class Interval(Struct, frozen=True, kw_only=True):
+    """An estimate `at` with its bootstrap interval `low..high`."""
+
+    at: float
+    low: float
+    high: float
+
+
+class Equivalence(Struct, frozen=True, kw_only=True):
+    """Two one-sided tests of |A - B| < `margin` for paired proportions.
+
+    `difference` with its score interval `low..high`, of twice the tests' level: `equivalent` where it lies within
+    the margin. `p`: the larger of the two one-sided p-values.
+    """
+
+    margin: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    equivalent: bool
 
 
 class Crossing(Struct, frozen=True, kw_only=True):
@@ -115,6 +138,47 @@ def newcombe(both: int, gained: int, lost: int, neither: int, confidence: float 
     return max(low, -1.0), min(high, 1.0)
 
 
+def tango(both_or_neither: int, gained: int, lost: int, shift: float) -> float:
+    """The score statistic z of the hypothesis that paired proportions differ by `shift`; 0 shift: McNemar's z.
+
+    Source: T. Tango, Statistics in Medicine 17 (1998) 891-908, equation 9.
+    """
+    n = both_or_neither + gained + lost
+    a, b, c = 2 * n, -gained - lost + (2 * n - gained + lost) * shift, -lost * shift * (1 - shift)
+    least = max((math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a), 0.0)  # lost / n, given the shift
+    variance = n * (2 * least + shift * (1 - shift))
+    above = gained - lost - n * shift
+    return above / math.sqrt(variance) if variance > 1e-12 * n else math.copysign(math.inf, above) if above else 0.0
+
+
+def equivalence(a: np.ndarray, b: np.ndarray, margin: float, level: float = 0.05) -> Equivalence:
+    """`Equivalence` of the correctness bits a[n] and b[n] of the same examples.
+
+    Two one-sided score tests (`tango`), each at `level`. Raises IntsimError for a margin that is none.
+    """
+    if not 0 < margin < 1:
+        raise IntsimError(f"{margin} is no margin", where="equivalence", mend="give a share between 0 and 1")
+    a, b = np.asarray(a, bool), np.asarray(b, bool)
+    gained, lost, n = int(np.sum(a & ~b)), int(np.sum(~a & b)), len(a)
+    special, same = _special(), n - gained - lost
+    above = float(special.ndtr(-tango(same, gained, lost, -margin)))
+    below = float(special.ndtr(tango(same, gained, lost, margin)))
+    z = -float(special.ndtri(level))
+    difference = (gained - lost) / n
+    low = _root(lambda shift: tango(same, gained, lost, shift) <= z, -1.0, difference)
+    high = _root(lambda shift: tango(same, gained, lost, shift) < -z, difference, 1.0)
+    p = max(above, below)
+    return Equivalence(margin=margin, difference=difference, low=low, high=high, p=p, equivalent=p < level)
+
+
+def _root(beyond: Callable[[float], bool], low: float, high: float) -> float:
+    """Where `beyond` turns from false to true on low..high."""
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if beyond(middle) else (middle, high)
+    return (low + high) / 2
+
+
 def holm(p: Sequence[float]) -> list[float]:
     """The p-values adjusted for their number, in their own order.
 
@@ -188,6 +252,41 @@ def bootstrap_crossing(
         high=float(high) if np.isfinite(high) else None,
         share=float(np.mean(~np.isnan(found))),
     )
+
+
+# ---- the bootstrap of means ----------------------------------------------------------------------
+
+
+def bootstrap_mean(values: np.ndarray, *, seed: int = 0, draws: int = 2000, confidence: float = CONFIDENCE) -> Interval:
+    """The mean of values[n] with its percentile interval; of bits a - b it is that of a paired difference.
+
+    Equal values are drawn together, from the multinomial distribution: the same as drawing examples, and faster.
+    """
+    values = np.asarray(values)
+    kinds, counts = np.unique(values, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=draws)
+    return _percentile(float(values.mean()), drawn @ kinds / len(values), confidence)
+
+
+def bootstrap_clustered(
+    values: np.ndarray, *, seed: int = 0, draws: int = 2000, confidence: float = CONFIDENCE
+) -> Interval:
+    """The mean of values[clusters, n] with its percentile interval, clusters and examples drawn anew in each draw.
+
+    The clusters are training seeds that were tried on the same n examples: both are drawn, independently, and every
+    drawn cluster is asked about the same drawn examples. For a difference of two, give a - b.
+    """
+    values = np.asarray(values, float)
+    clusters, n = values.shape
+    rng = np.random.default_rng(seed)
+    which = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=draws) / clusters
+    weight = rng.multinomial(n, np.full(n, 1 / n), size=draws) / n
+    return _percentile(float(values.mean()), np.einsum("dn,dn->d", which @ values, weight), confidence)
+
+
+def _percentile(at: float, found: np.ndarray, confidence: float) -> Interval:
+    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(at=at, low=float(low), high=float(high))
 
 
 def _special() -> Any:

@@ -22,7 +22,7 @@ from intsim.evaluate.camera import as_pixels, attacked, digest, on_grid, planned
 from intsim.evaluate.judged import judged, top_share
 from intsim.evaluate.judges import answers, float_judge, null_judge, program_judge
 from intsim.evaluate.null import float_null, restored
-from intsim.evaluate.records import CLEAN, FLOAT, NULL, Images, Judge, Row, bits
+from intsim.evaluate.records import CLEAN, FAKE, FLOAT, NULL, Images, Judge, Row, bits
 from intsim.evaluate.verdict import curves, verdict
 from intsim.evaluate.whole import STANDS_FOR, evaluated
 from intsim.graph import Graph, Pixels
@@ -483,9 +483,10 @@ def found() -> tuple[Evaluation, list[Images], list[tuple[str, int, int]]]:
 def test_the_whole_way_judges_every_machine_on_every_set(found: tuple[Evaluation, list[Images], object]) -> None:
     evaluation, kept, _ = found
     judges = list(dict.fromkeys((row.network, row.target) for row in evaluation.rows))
-    assert [target for _, target in judges] == [FLOAT, NULL, "ideal", "litert_ref", NULL, "ideal", "nvdla_small"]
+    beside = [NULL, FAKE, "ideal"]
+    assert [target for _, target in judges] == [FLOAT, *beside, "litert_ref", *beside, "nvdla_small"]
     assert judges[0] == ("mlp", FLOAT)
-    assert judges[3] == ("mlp w8a8", "litert_ref")
+    assert judges[4] == ("mlp w8a8", "litert_ref")
     sets = [(images_.name, images_.eps_steps) for images_ in kept]
     assert sets == [
         ("clean", 0.0),
@@ -531,7 +532,7 @@ def test_progress_runs_to_the_end_and_never_back(found: tuple[object, object, li
     _, _, told = found
     assert told[-1] == ("done", told[-1][2], told[-1][2])
     assert all(a <= b for (_, a, _), (_, b, _) in pairwise(told))
-    assert {of for _, _, of in told} == {N * (6 + 7 * 7)}
+    assert {of for _, _, of in told} == {N * (6 + 7 * 9)}
 
 
 def test_the_same_seed_gives_the_same_evaluation() -> None:
@@ -561,7 +562,7 @@ def residual_like(graph: Graph) -> Graph:
 def test_a_program_stands_for_itself_and_has_no_null() -> None:
     program = build(path("mlp"), "cmsis_nn_s8", calibration=SHIPPED.x_calibration[:32])
     few = evaluate(program, data=(X[:8], Y[:8]), attacks=["fgsm"], eps=["8/255"])
-    assert [row.target for row in few.rows if row.attack == CLEAN] == [FLOAT, "ideal", "cmsis_nn_s8"]
+    assert [row.target for row in few.rows if row.attack == CLEAN] == [FLOAT, FAKE, "ideal", "cmsis_nn_s8"]
 
 
 def test_a_float_network_that_was_made_of_integers_is_called_that_before_anything_else_is_said() -> None:
@@ -588,7 +589,7 @@ def test_one_target_attack_or_radius_stands_for_a_list_of_it() -> None:
     many = evaluate(graph, ["ideal"], attacks=["fgsm"], eps=["8/255"], **rest)  # type: ignore[arg-type]
     for attacks, eps in (("fgsm", "8/255"), (ATTACKS["fgsm"], 8 / 255), ("fgsm", {"fgsm": "8/255"})):
         assert evaluate(graph, "ideal", attacks=attacks, eps=eps, **rest) == many  # type: ignore[arg-type]
-    assert [row.eps_steps for row in many.rows] == [0, 0, 8, 8, 8, 8]
+    assert [row.eps_steps for row in many.rows] == [0, 0, 0, 8, 8, 8, 8, 8, 8]
 
 
 def test_images_without_a_grid_are_judged_as_floats() -> None:

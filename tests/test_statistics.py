@@ -192,3 +192,81 @@ def test_without_scipy_the_error_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(IntsimError, match=r"pip install intsim\[attack\]"):
         statistics.wilson(1, 2)
+
+
+# ---- equivalence, and the bootstrap of means ---------------------------------------------------------------------
+
+
+def test_the_score_of_no_shift_is_mcnemars_and_it_falls_with_the_shift():
+    for gained, lost in [(5, 0), (10, 2), (3, 9), (20, 20)]:
+        assert statistics.tango(100, gained, lost, 0.0) == pytest.approx((gained - lost) / math.sqrt(gained + lost))
+        scores = [statistics.tango(100, gained, lost, shift) for shift in np.linspace(-0.5, 0.5, 41)]
+        assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("shift", [-0.2, -0.03, 0.01, 0.15])
+def test_the_score_uses_the_likeliest_probabilities_that_the_shift_allows(shift):
+    same, gained, lost = 80, 13, 7
+    n = same + gained + lost
+    below = np.linspace(max(0.0, -shift) + 1e-9, (1 - shift) / 2 - 1e-9, 400_001)  # the probability of `lost`
+    likelihood = gained * np.log(below + shift) + lost * np.log(below) + same * np.log(1 - 2 * below - shift)
+    best = below[likelihood.argmax()]
+    expected = (gained - lost - n * shift) / math.sqrt(n * (2 * best + shift - shift**2))
+    assert statistics.tango(same, gained, lost, shift) == pytest.approx(expected, rel=1e-4)
+
+
+def discordant(n, gained, lost):
+    a, b = np.zeros((2, n), bool)
+    a[:gained], b[gained : gained + lost] = True, True
+    return a, b
+
+
+def test_equivalence_is_the_interval_of_twice_the_level_within_the_margin():
+    verdicts = set()
+    for n, gained, lost in [(1000, 3, 4), (1000, 30, 20), (200, 0, 0), (50, 0, 0), (300, 2, 9)]:
+        for margin in (0.005, 0.02, 0.05):
+            found = statistics.equivalence(*discordant(n, gained, lost), margin)
+            assert found.difference == pytest.approx((gained - lost) / n)
+            assert found.low < found.difference < found.high
+            assert found.equivalent == (found.p < 0.05) == (-margin < found.low and found.high < margin)
+            verdicts.add(found.equivalent)
+    assert verdicts == {True, False}
+    same = statistics.equivalence(*discordant(1000, 0, 0), 0.005)
+    assert same.equivalent, "a thousand equal answers are within half a point"
+    with pytest.raises(IntsimError, match="0 is no margin"):
+        statistics.equivalence(*discordant(10, 1, 1), 0)
+
+
+def test_equivalence_is_seldom_claimed_at_the_margin_itself():
+    rng, wrong = np.random.default_rng(0), 0
+    for _ in range(2000):
+        draw = rng.choice(3, 500, p=[0.07, 0.02, 0.91])  # A is better by the margin of 5 points
+        wrong += statistics.equivalence(draw == 0, draw == 1, 0.05).equivalent
+    assert 0.03 < wrong / 2000 < 0.065
+
+
+def test_the_bootstrap_of_a_mean_is_what_scipy_gives():
+    from scipy.stats import bootstrap
+
+    values = np.random.default_rng(0).choice([-1, 0, 1], 300, p=[0.1, 0.7, 0.2])
+    expected = bootstrap((values,), np.mean, method="percentile", n_resamples=5000, rng=1).confidence_interval
+    found = statistics.bootstrap_mean(values, draws=5000)
+    assert found.at == values.mean()
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.006)
+    wider = statistics.bootstrap_mean(values, confidence=0.99)
+    assert wider.low < found.low < found.high < wider.high
+    assert found == statistics.bootstrap_mean(values, draws=5000)
+
+
+def test_clusters_that_differ_widen_the_interval_and_equal_ones_do_not():
+    rng = np.random.default_rng(2)
+    alike = np.repeat(rng.random((1, 400)) < 0.7, 6, axis=0)
+    one = statistics.bootstrap_mean(alike[0])
+    many = statistics.bootstrap_clustered(alike)
+    assert (many.low, many.high) == pytest.approx((one.low, one.high), abs=0.01)
+    apart = rng.random((6, 400)) < np.linspace(0.5, 0.9, 6)[:, None]
+    found = statistics.bootstrap_clustered(apart)
+    assert found.at == pytest.approx(apart.mean())
+    assert found.high - found.low > 2 * (many.high - many.low)
+    seeds = apart.mean(axis=1)
+    assert (found.high - found.low) / 3.92 == pytest.approx(seeds.std() / math.sqrt(6), rel=0.25)

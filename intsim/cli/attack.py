@@ -112,10 +112,10 @@ def attack(
 
 def counted(record: "Results", named: Sequence[str]) -> list["Row"]:
     """The rows to which thresholds apply: of the named machines; without names, of all but the yardsticks."""
-    from intsim.evaluate.records import FLOAT, NULL
+    from intsim.evaluate.records import FAKE, FLOAT, IDEAL, NULL
 
     if not named:
-        return [row for row in record.rows if row.target not in (FLOAT, NULL, "ideal")]
+        return [row for row in record.rows if row.target not in (FLOAT, NULL, FAKE, IDEAL)]
     return [row for row in record.rows if any(_is(row.target, name) for name in named)]
 
 

@@ -41,12 +41,17 @@ def show(out: Out, found: "Results") -> None:
     known = [row for row in found.rows if row.crafted_on != "float"]
     for attack, eps in dict.fromkeys((row.attack, row.eps_steps) for row in known):
         _matrix(out, [row for row in known if (row.attack, row.eps_steps) == (attack, eps)], unusable)
+    _steps(out, found)
     if rungs:
         _ladder(out, rungs, sets, found_rows, unusable)
     if found.overflows:
         _overflows(out, found)
     widest = max((row.high - row.low) / 2 for row in found.rows)
     line(out, f"accuracy in percent of {found.n} images, 95 % intervals up to ±{100 * widest:.1f} points; * collapsed")
+    for gate in found.gates:
+        if gate.passed is False and (gate.network, gate.target) not in unusable:
+            spoils = f" (spoils {', '.join(gate.spoils)})" if gate.spoils else ""
+            line(out, f"check failed, {gate.network} on {gate.target}: {gate.said}{spoils} Next: {gate.settle}")
     line(out)
     for sentence in headlines(results(found)):
         line(out, f"- {sentence}")
@@ -84,6 +89,34 @@ def _matrix(out: Out, rows: Sequence["Row"], unusable: set[Judge]) -> None:
     cells = [(*judge, *(_percent(found[judge, on], judge in unusable) for on in crafted)) for judge in judges]
     title = f"{_name((rows[0].attack, rows[0].eps_steps), full=True)}, crafted on the column: right, %"
     table(out, ("network", "target", *crafted), cells, title=title, right=tuple(crafted))
+
+
+def _steps(out: Out, found: "Results") -> None:
+    """The steps from float to every machine, on the images of the primary comparison."""
+    if found.primary is None:
+        return
+    cell = (found.primary.attack, found.primary.eps_steps, "float")
+    columns = ("network", "step", "gained", "lost", "net", "95 %", "p (Holm)", "null", "beyond it, 95 %")
+    cells = []
+    for step in found.rungs:
+        if (step.attack, step.eps_steps, step.crafted_on) != cell:
+            continue
+        one, null, beyond = step.paired, step.null, step.beyond
+        cells.append(
+            (
+                step.network,
+                f"{step.before} -> {step.after}",
+                one.gained,
+                one.lost,
+                f"{100 * one.difference:+.1f}",
+                f"{100 * one.low:+.1f} to {100 * one.high:+.1f}",
+                f"{step.p_holm:.2g}",
+                f"{100 * null.difference:+.1f}" if null else None,
+                f"{100 * beyond.low:+.1f} to {100 * beyond.high:+.1f}" if beyond else None,
+            )
+        )
+    title = f"{_name(cell[:2], full=True)}: from float to the machines, points (null: float null against float)"
+    table(out, columns, cells, title=title, right=columns[2:])
 
 
 def _ladder(out: Out, rungs: dict[Judge, str], sets: Sequence[Images], rows: Rows, unusable: set[Judge]) -> None:

@@ -93,10 +93,17 @@ def _row(
         fooled=wilson(int((~correct & clean).sum()), int(clean.sum())) if conditional else None,
         paired={name: paired(correct, other) for name, other in against.items()},
         images=images.digest,
+        answers=_answered(output) if classified else b"",
+        ties_wrong=b"" if (worst == correct).all() else np.packbits(worst).tobytes(),
+        ties_right=b"" if (best == correct).all() else np.packbits(best).tobytes(),
         seed=seed,
         right=np.packbits(correct).tobytes(),
         crafted_on=images.crafted_on,
     )
+
+
+def _answered(output: np.ndarray) -> bytes:
+    return output.argmax(1).astype("<u1" if output.shape[1] <= 256 else "<u2").tobytes()
 
 
 def top_share(classes: np.ndarray, of: int) -> float:

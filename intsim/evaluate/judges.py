@@ -7,9 +7,10 @@ import numpy as np
 from intsim.attack import door
 from intsim.attack.twin import Network, twin
 from intsim.evaluate.camera import digest
+from intsim.evaluate.fake import fake
 from intsim.evaluate.known import chip_of
 from intsim.evaluate.null import float_null
-from intsim.evaluate.records import FLOAT, NULL, Judge
+from intsim.evaluate.records import FAKE, FLOAT, IDEAL, NULL, Judge
 from intsim.graph import Graph
 from intsim.lower import lower
 from intsim.program import Program, Result
@@ -18,9 +19,6 @@ from intsim.targets import TARGETS
 
 Run = Callable[[Program, np.ndarray], Result]
 """What runs a program on images: intsim.engine.run, or intsim.oracle.run."""
-
-IDEAL = "ideal"
-"""The target that has no machine's arithmetic: what the weights and activations in integers do alone."""
 
 BATCH = 250
 """Images in one pass of a float judge; fixed, so that a judge's floats never depend on how many there are."""
@@ -34,6 +32,11 @@ def float_judge(graph: Graph, *, network: str = "", target: str = FLOAT) -> Judg
 def null_judge(graph: Graph, quantized: QuantizedGraph, *, network: str, seed: int = 0) -> Judge:
     """The float null (`float_null`) of the quantized network that is called `network`."""
     return float_judge(float_null(graph, quantized, seed), network=network, target=NULL)
+
+
+def fake_judge(quantized: QuantizedGraph, *, network: str) -> Judge:
+    """The fake-quantized network (`fake`) of the quantized one that is called `network`."""
+    return Judge(network=network, target=FAKE, answer=answers(fake(quantized)))
 
 
 def program_judge(
@@ -78,7 +81,7 @@ def judges(
     seed: int = 0,
     known: Graph | None = None,
 ) -> Iterator[Judge]:
-    """The judges beside float: for every way in which it was quantized, its null, ideal arithmetic, the programs.
+    """The judges beside float: for every way in which it was quantized, its null, fake-quant, ideal, the programs.
 
     `known`: see `program_judge`.
     """
@@ -86,6 +89,7 @@ def judges(
         source = group[0].source
         if null:
             yield null_judge(graph, source, network=network, seed=seed)
+        yield fake_judge(source, network=network)
         names = [", ".join(program.targets) for program in group]
         if IDEAL not in names:
             yield program_judge(lower(source, TARGETS[IDEAL]), run, network=network, target=IDEAL, known=known)

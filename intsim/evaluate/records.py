@@ -7,13 +7,17 @@ from msgspec import Struct
 
 from intsim.attack.catalogue import Attack
 from intsim.attack.chip import Chip
-from intsim.statistics import Crossing, Paired, Rate
+from intsim.statistics import Crossing, Interval, Paired, Rate
 
 CLEAN = "clean"
 """What the images that nobody attacked are called among the attacks."""
 
 FLOAT, NULL = "float", "float null"
 """The targets of the two judges that are no machines: the float network, and its perturbed copy."""
+
+FAKE, IDEAL = "fake-quant", "ideal"
+"""The targets of the judges between float and the machines: the quantized network imitated in floats (`fake`), and in
+integers that no machine's arithmetic bends."""
 
 
 class Judge(Struct, frozen=True, kw_only=True, eq=False):
@@ -62,6 +66,8 @@ class Row(Struct, frozen=True, kw_only=True):
     the images that float had right when clean and has wrong here. `fooled`: wrong here, of those that this judge had
     right when clean. `paired`: this judge against "float", and against its "float null", on the same images. `images`:
     their digest. `right`: which of the images, one bit each, the first in the highest bit (numpy.packbits).
+    `ties_wrong`, `ties_right`: the same for both extremes of ties, b"" where nothing is tied. `answers`: the class that
+    was answered to each image, one byte each (two, little-endian, from 257 classes on); b"" where there are no classes.
     `crafted_on`: see `Images`.
     """
 
@@ -86,6 +92,9 @@ class Row(Struct, frozen=True, kw_only=True):
     fooled: Rate | None
     paired: dict[str, Paired]
     images: str
+    answers: bytes = b""
+    ties_wrong: bytes = b""
+    ties_right: bytes = b""
     seed: int
     right: bytes
     crafted_on: str = FLOAT
@@ -117,11 +126,92 @@ class Curve(Struct, frozen=True, kw_only=True):
     sure: bool
 
 
+class Rung(Struct, frozen=True, kw_only=True):
+    """One step of the ladder of `network` on one set of images: the judge on `after` against the one on `before`.
+
+    `paired`: gained and lost by the step. `changed`: images whose answer the step changes; `first`: those of them whose
+    answer no step before had changed; `rescued`: those that get float's answer back (None: there are no classes).
+    `null`: the float null against float on the same images, what a harmless change of weights of that size does;
+    `beyond`: the step's net effect minus the null's, with a bootstrap interval over the images. `p_holm`: `paired.p`
+    adjusted over the family, which is all rungs of one evaluation. All rungs are exploratory (see `Primary`).
+    """
+
+    network: str
+    before: str
+    after: str
+    attack: str
+    norm: str
+    eps_steps: float
+    crafted_on: str
+    paired: Paired
+    changed: int | None
+    first: int | None
+    rescued: int | None
+    null: Paired | None
+    beyond: Interval | None
+    p_holm: float
+
+
+class Primary(Struct, frozen=True, kw_only=True):
+    """The one comparison that was fixed before anything was judged: `target` against float. Its p is not adjusted."""
+
+    network: str
+    target: str
+    attack: str
+    eps_steps: float
+    paired: Paired
+
+
+class Bracket(Struct, frozen=True, kw_only=True):
+    """Robust accuracy of one judge in balls of one norm and radius, between bounds.
+
+    `upper`: the images that are right when clean and under every set of images of that norm and at most that radius
+    which was judged (`over`: its attacks), image by image; `ties_wrong` and `ties_right`: the same at both extremes of
+    tied maxima. `transfer`: the same over the sets that were crafted on float alone; `loose`: that is all there is, and
+    the judge is not float, so `upper` is the looser bound that transfer gives. `lower`: images proven right; None: not
+    tried.
+    """
+
+    network: str
+    target: str
+    norm: str
+    eps_steps: float
+    upper: Rate
+    ties_wrong: Rate
+    ties_right: Rate
+    transfer: Rate
+    loose: bool
+    lower: Rate | None
+    over: tuple[str, ...]
+
+
+class Gate(Struct, frozen=True, kw_only=True):
+    """One check of one judge: `value` against `limit`, and whether it `passed`; None: what it needs was not run.
+
+    `masking`: where it fails the judge's gradients are masked, and its accuracies under attack measure nothing.
+    `spoils`: the sets of images whose numbers a failure makes worthless ("ATTACK at EPS/255"). `settle`: what to run
+    to know more. `said`: what was found, in a sentence.
+    """
+
+    name: str
+    network: str
+    target: str
+    masking: bool
+    passed: bool | None
+    value: float | None
+    limit: float | None
+    spoils: tuple[str, ...]
+    settle: str
+    said: str
+
+
 class Evaluation(Struct, frozen=True, kw_only=True):
     """Everything an evaluation found, and what is needed to repeat it.
 
     `data`: SHA-256 of the clean images on the grid and of the labels. `versions`: of the packages that took part.
-    `verdict`: what may honestly be said of it, one sentence each.
+    `verdict`: what may honestly be said of it, one sentence each. `primary`: the comparison that was fixed beforehand;
+    `rungs`: the ladder's steps on every set of images; `brackets`: robust accuracy between its bounds; `gates`: the
+    checks that the numbers passed or not.
     """
 
     rows: tuple[Row, ...]
@@ -134,8 +224,29 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     data: str
     versions: dict[str, str]
     verdict: tuple[str, ...]
+    primary: Primary | None = None
+    rungs: tuple[Rung, ...] = ()
+    brackets: tuple[Bracket, ...] = ()
+    gates: tuple[Gate, ...] = ()
 
 
 def bits(row: Row) -> np.ndarray:
     """bool[n]: which of the images the judge had right."""
-    return np.unpackbits(np.frombuffer(row.right, np.uint8), count=row.n).astype(bool)
+    return _unpacked(row.right, row.n)
+
+
+def tie_bits(row: Row) -> tuple[np.ndarray, np.ndarray]:
+    """(worst, best), bool[n] each: who is right where ties count as wrong, and where they count as right."""
+    worst, best = (_unpacked(packed or row.right, row.n) for packed in (row.ties_wrong, row.ties_right))
+    return worst, best
+
+
+def labels(row: Row) -> np.ndarray | None:
+    """int[n]: the class that was answered to each image; None where there are no classes."""
+    if not row.answers:
+        return None
+    return np.frombuffer(row.answers, "<u1" if len(row.answers) == row.n else "<u2").astype(np.int64)
+
+
+def _unpacked(packed: bytes, n: int) -> np.ndarray:
+    return np.unpackbits(np.frombuffer(packed, np.uint8), count=n).astype(bool)

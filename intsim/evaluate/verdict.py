@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from intsim.attack.catalogue import NOISE
-from intsim.evaluate.records import CLEAN, FLOAT, NULL, Curve, Row, bits
+from intsim.evaluate.gates import masked
+from intsim.evaluate.records import CLEAN, FAKE, FLOAT, NULL, Curve, Gate, Primary, Row, bits
 from intsim.statistics import Crossing, Paired, Rate, bootstrap_crossing, holm, paired, wilson
 
 LEVEL = 0.05
@@ -24,6 +25,9 @@ KNOWN = (
     "Attacks that know the chip were crafted through its own integers, at the budget that the record says. What they "
     "leave is an upper bound too: a better attack leaves less."
 )
+
+MASKED = "masked gradients: not a measure"
+"""What stands beside an accuracy under attack that a failed gate spoils."""
 
 
 def broken(clean: Row) -> bool:
@@ -81,12 +85,18 @@ def _sure(points: Sequence[Row], crossing: Crossing) -> bool:
     return (True, False) in sides and (False, True) in sides
 
 
-def verdict(rows: Sequence[Row], curves: Sequence[Curve]) -> list[str]:
-    """The sentences: first what all numbers are, then float, then every machine, its null, and its crossings."""
+def verdict(
+    rows: Sequence[Row], curves: Sequence[Curve], gates: Sequence[Gate] = (), primary: Primary | None = None
+) -> list[str]:
+    """The sentences: first what all numbers are, then float, then every machine, its null, and its crossings.
+
+    A number that a failed masking gate spoils is said with `MASKED` beside it. The primary comparison comes last.
+    """
     every, rows = rows, _transferred(rows)
     said = [BOUND, *([KNOWN] if len(every) > len(rows) else []), *_of_float(rows)]
+    said += [f"{_float(rows)[0].network} in float: {sentence}" for sentence in _failed(gates, _float(rows)[0])]
     for network, target in dict.fromkeys((row.network, row.target) for row in rows):
-        if target in (FLOAT, NULL):
+        if target in (FLOAT, NULL, FAKE):
             continue
         own = _of(rows, network, target)
         name = f"{network} on {target}"
@@ -98,12 +108,33 @@ def verdict(rows: Sequence[Row], curves: Sequence[Curve]) -> list[str]:
             )
             continue
         hit = [row for row in own if row.attack not in (CLEAN, *NOISE.values())]
-        said.append(f"{name}: {_percent(own[0])} right when clean{_hardest(hit)}.")
+        said.append(f"{name}: {_percent(own[0])} right when clean{_hardest(hit, gates)}.")
+        said += [f"{name}: {sentence}" for sentence in _failed(gates, own[0])]
         lines = [c for c in curves if (c.network, c.target) == (network, target)]
         crossings = [_crossing(c.attack, at) for c in lines if (at := crossed(c)) is not None]
         knowing = _knowing(_of(every, network, target))
         said += [f"{name}: {sentence}" for sentence in (knowing, _against_null(hit), *crossings) if sentence]
-    return said
+    return [*said, *_primary(primary)]
+
+
+def _failed(gates: Sequence[Gate], judge: Row) -> list[str]:
+    """What each failed gate of the judge says, with what would settle it."""
+    own = [gate for gate in gates if (gate.network, gate.target) == (judge.network, judge.target)]
+    return [
+        f"{MASKED if gate.masking else 'a check failed'}. {gate.said} To settle it: {gate.settle}."
+        for gate in own
+        if gate.passed is False and gate.name != "collapse"
+    ]
+
+
+def _primary(one: Primary | None) -> list[str]:
+    if one is None:
+        return []
+    return [
+        f"The one comparison that was fixed beforehand: {one.network} on {one.target} against float under {one.attack} "
+        f"at {one.eps_steps:g}/255: {_points(one.paired)}, exact McNemar p = {one.paired.p:.2g}. All others are "
+        f"exploratory."
+    ]
 
 
 def worst(rows: Sequence[Row], norm: str, eps: float) -> Rate:
@@ -158,14 +189,16 @@ def _of_float(rows: Sequence[Row]) -> list[str]:
     return said
 
 
-def _hardest(hit: Sequence[Row]) -> str:
+def _hardest(hit: Sequence[Row], gates: Sequence[Gate]) -> str:
     """What the strongest attack leaves: the row with the fewest right answers, the weakest of several such."""
     if not hit:
         return ""
     row = min(hit, key=lambda row: (row.correct, row.eps))
     versus = row.paired[FLOAT]
     floor = ", no better than its most frequent label" if row.at_floor else ""
-    return f", {_percent(row)} are left under {row.attack} at {_eps(row)} ({_points(versus)} against float{floor})"
+    spoilt = f" [{MASKED}]" if masked(gates, row.network, row.target) else ""
+    left = f", {_percent(row)} are left under {row.attack} at {_eps(row)}"
+    return f"{left} ({_points(versus)} against float{floor}){spoilt}"
 
 
 def _against_null(hit: Sequence[Row]) -> str:

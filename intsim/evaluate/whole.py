@@ -17,10 +17,14 @@ from intsim.attack.twin import Network, twin
 from intsim.build import Model, build, load, told, with_pixels
 from intsim.calibrate import Calibration, ranges
 from intsim.errors import IntsimError, unknown
-from intsim.evaluate.camera import Strengths, attacked, crafting, digest, on_grid, planned
+from intsim.evaluate.bracket import brackets
+from intsim.evaluate.camera import Strengths, as_pixels, attacked, crafting, digest, on_grid, planned
+from intsim.evaluate.gates import gates
 from intsim.evaluate.judged import judged
 from intsim.evaluate.judges import Run, float_judge, judges
+from intsim.evaluate.ladder import primary, rungs
 from intsim.evaluate.null import restored
+from intsim.evaluate.probe import probe
 from intsim.evaluate.records import Evaluation, Images, Judge
 from intsim.evaluate.verdict import curves, verdict
 from intsim.graph import Graph, Pixels
@@ -56,6 +60,7 @@ def evaluate(
     grid: int | None = 255,
     batch: int = BATCH,
     right: Right = top1,
+    cell: tuple[str, str, float] | None = None,
     run: Run | None = None,
     pixels: Pixels | None = None,
     progress: Progress | None = None,
@@ -67,9 +72,9 @@ def evaluate(
     `data`: images and labels, an array each or an .npz of both. `eps`: radii, for all attacks or by the attack's name.
     One target, attack or radius stands for a list of it. `calibration` and `quantization`: see `intsim.build`. Where
     `model` is quantized, its dequantized weights are the float network, and it is called so. `null`: whether the float
-    null is judged too. `grid`: the camera's levels are 0..grid; None: floats. `run`: what runs programs, `intsim.run`
-    unless given. `keep` is handed every set of images. Raises IntsimError for whatever does not fit, before anything
-    is crafted.
+    null is judged too. `grid`: the camera's levels are 0..grid; None: floats. `cell`: the primary comparison's target,
+    attack and radius in steps of 1/255 (`ladder.primary`). `run`: what runs programs, `intsim.run` unless given. `keep`
+    is handed every set of images. Raises IntsimError for whatever does not fit, before anything is crafted.
     """
     chosen = [find(attack) if isinstance(attack, str) else attack for attack in _several(attacks)]
     held = _held(model, pixels)
@@ -91,6 +96,7 @@ def evaluate(
         grid=grid,
         batch=batch,
         right=right,
+        cell=cell,
         progress=progress,
         keep=keep,
     )
@@ -109,13 +115,14 @@ def evaluated(
     grid: int | None = 255,
     batch: int = BATCH,
     right: Right = top1,
+    cell: tuple[str, str, float] | None = None,
     progress: Progress | None = None,
     keep: Callable[[Images], None] | None = None,
 ) -> Evaluation:
     """The `Evaluation` of a panel of judges of your own on what the attacks make of x[n, c, h, w], images on the grid.
 
     `network`: the float network in torch that is attacked (`intsim.attack.twin`). `strengths`: radii in steps of
-    1/255. One set of images is held at a time.
+    1/255. `cell`: see `evaluate`. One set of images is held at a time.
     """
     chips = [judge.chip for judge in panel if judge.chip is not None]
     plan = crafting(planned(attacks, strengths), chips)
@@ -141,20 +148,26 @@ def evaluated(
             yield images
 
     rows = judged(panel, kept(), y, right=right, seed=seed, progress=judging)
-    lines = curves(rows, seed=seed)
+    lines, used = curves(rows, seed=seed), list({attack.name: attack for attack, *_ in plan}.values())
+    checks = gates(rows, used, probe(network, as_pixels(x, grid) / np.float32(255), y))
+    declared = primary(rows, used, cell)
     if progress is not None:
         progress("done", total, total)
     return Evaluation(
         rows=tuple(rows),
         curves=tuple(lines),
-        attacks=tuple({attack.name: attack for attack, *_ in plan}.values()),
+        attacks=tuple(used),
         n=len(x),
         classes=len(rows[0].predicted),
         seed=seed,
         grid=grid,
         data=digest(x, y),
         versions=_versions(),
-        verdict=tuple(verdict(rows, lines)),
+        verdict=tuple(verdict(rows, lines, checks, declared)),
+        primary=declared,
+        rungs=tuple(rungs(rows, seed=seed)),
+        brackets=tuple(brackets(rows)),
+        gates=tuple(checks),
     )
 
 

@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from intsim.attack.catalogue import Attack
 from intsim.errors import IntsimError
-from intsim.evaluate.records import CLEAN, FLOAT, NULL, Curve, Evaluation, Row
+from intsim.evaluate.records import CLEAN, FAKE, FLOAT, NULL, Bracket, Curve, Evaluation, Gate, Primary, Row
+from intsim.evaluate.records import Rung as Step
 
 FORMAT = 1
 
@@ -90,6 +91,10 @@ class Results(Struct, frozen=True, kw_only=True):
     data: str
     versions: dict[str, str]
     verdict: tuple[str, ...]
+    primary: Primary | None = None
+    rungs: tuple[Step, ...] = ()
+    brackets: tuple[Bracket, ...] = ()
+    gates: tuple[Gate, ...] = ()
     format: int = FORMAT
     of: str = ""
     command: str = ""
@@ -146,7 +151,7 @@ def judges(found: Results) -> list[tuple[str, str]]:
     """(network, target) of everything that ran in integers, in order, the ladder's accumulators left out."""
     others = {(rung.network, rung.target) for rung in found.ladder}
     others |= {(behind.network, behind.target) for behind in found.doors}
-    pairs = dict.fromkeys((row.network, row.target) for row in found.rows if row.target not in (FLOAT, NULL))
+    pairs = dict.fromkeys((row.network, row.target) for row in found.rows if row.target not in (FLOAT, NULL, FAKE))
     return [pair for pair in pairs if pair not in others]
 
 
