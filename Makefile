@@ -6,7 +6,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WORKERS ?= 2
 TOSA   := .venv-tosa
 
-.PHONY: demo demo-quick test test-slow lint fuzz bench bench-peers conformance golden train warmup clean
+DATA   ?=
+NAME   ?= fashion
+
+.PHONY: paper paper-quick demo demo-quick test test-slow lint fuzz bench bench-peers conformance golden train warmup clean
 
 demo: $(VENV)/.demo          ## the main job on the embedded network: tables here, demo/report.html to read
 	$(BIN)/intsim demo --out demo
@@ -37,6 +40,12 @@ bench: $(VENV)/.dev          ## our kernels beside their peers, as ratios, into 
 bench-peers: $(VENV)/.dev    ## installs LiteRT, QONNX and the ap_fixed headers, so that bench has them beside ours
 	$(PIP) install -c constraints.txt -e '.[bench]'
 	$(PIP) install --no-deps 'hls4ml>=1.1'
+
+paper: $(VENV)/.dev          ## the replication of docs/paper.md, resumable; other data: make paper DATA=mnist.npz NAME=mnist
+	PYTHONPATH=benchmarks $(BIN)/python -m paper --name $(NAME) $(if $(DATA),--data $(DATA))
+
+paper-quick: $(VENV)/.dev    ## the same with fewer seeds, widths and images, in minutes
+	PYTHONPATH=benchmarks $(BIN)/python -m paper --quick --name $(NAME) $(if $(DATA),--data $(DATA))
 
 conformance: $(VENV)/.conformance  ## every target against its runtime on every case, then the suite against changed targets
 	PYTHONPATH=tests $(BIN)/python -m conformance
