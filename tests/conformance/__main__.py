@@ -23,7 +23,7 @@ def main() -> int:
         from conformance import mutation
 
         return mutation.main(given.what[1:])
-    found = suite.run(given.what or TRUTHS, range(given.seeds), _say)
+    found = suite.run(given.what or list(TRUTHS), range(given.seeds), _say)
     if not given.what:
         suite.write(found)
     return int(any(row.mismatches for row in found.rows))

@@ -1,8 +1,12 @@
 """The whole suite: every target against its runtime on every case, and what was found as records and a table."""
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import msgspec
@@ -20,6 +24,7 @@ from intsim.errors import IntsimError
 from intsim.reference import Reference
 
 RESULTS = Path(__file__).with_name("results.json")
+HEADERS = "hls4ml's headers"
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -49,44 +54,50 @@ class Found(Struct, frozen=True, kw_only=True):
     not_run: dict[str, str] = {}
 
 
-def run(targets: Iterable[str], seeds: Sequence[int], say: Callable[[str], None]) -> Found:
-    """Every target against its truth. Targets with one truth are held to the same answers."""
-    rows: list[Row] = []
+def run(targets: Sequence[str], seeds: Sequence[int], say: Callable[[str], None]) -> Found:
+    """Every target against its truth, a process for each CPU."""
+    found: dict[str, list[Row]] = {}
     not_run: dict[str, str] = {}
-    known: dict[tuple[str, str, int, tuple[str, ...]], tuple[Reference, dict[str, Answer]]] = {}
-    made = {(kind, seed): cases(kind, seed) for seed in seeds for kind in {k for t in TRUTHS.values() for k in t.kinds}}
-    for name in targets:
-        if name not in TARGETS:
-            not_run[name] = "no machine of this name"
-            continue
-        truth, found = TRUTHS[name], []
-        begin = time.monotonic()
-        try:
-            for runtime in (truth.runtime, *truth.also):
-                counts: dict[tuple[str, str], _Count] = {}
-                for seed, kind in itertools.product(seeds, truth.kinds):
-                    key = (runtime + (name if runtime == "tosa" else ""), kind, seed, truth.instruction_sets)
-                    if key not in known:
-                        known[key] = answers_for(name, made[kind, seed], runtime)
-                    reference, answers = known[key]
-                    for case in made[kind, seed]:
-                        _count(counts.setdefault((case.op, kind), _Count()), name, case, answers[case.name])
-                found += [_row(name, op, kind, reference, count) for (op, kind), count in counts.items()]
-        except IntsimError as error:
-            not_run[name] = str(error)
-            say(f"{name}: not run: {error}")
-            continue
-        rows += found
-        say(f"{table([row for row in rows if row.target == name])}\n{name}: {time.monotonic() - begin:.1f} s\n")
-    if "hls4ml" in targets:
-        begin = time.monotonic()
-        try:
-            found = [_of_headers(one) for one in headers.compared()]
-            rows += found
-            say(f"{table(found)}\nhls4ml: {time.monotonic() - begin:.1f} s\n")
-        except IntsimError as error:
-            not_run["hls4ml"] = str(error)
-    return Found(seeds=len(seeds), rows=tuple(rows), not_run=not_run)
+    jobs: dict[str, Callable[[], list[Row]]] = {name: partial(_held, name, tuple(seeds)) for name in targets}
+    if "hls4ml" in jobs:
+        jobs[HEADERS] = _headers
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(_timed, job): name for name, job in reversed(jobs.items())}  # emulated ones take longest
+        for done in as_completed(running):
+            name = running[done]
+            try:
+                found[name], seconds = done.result()
+                say(f"{table(found[name])}\n{name}: {seconds:.1f} s\n")
+            except IntsimError as error:
+                not_run[name] = str(error)
+                say(f"{name}: not run: {error}")
+    rows = tuple(row for name in jobs if name in found for row in found[name])
+    return Found(seeds=len(seeds), rows=rows, not_run={name: not_run[name] for name in jobs if name in not_run})
+
+
+def _timed(job: Callable[[], list[Row]]) -> tuple[list[Row], float]:
+    begin = time.monotonic()
+    return job(), time.monotonic() - begin
+
+
+def _held(name: str, seeds: tuple[int, ...]) -> list[Row]:
+    """One target; raises IntsimError where there is none of that name, or its runtime cannot be asked here."""
+    if name not in TARGETS:
+        raise IntsimError("no machine of this name", where=name)
+    truth, rows = TRUTHS[name], []
+    for runtime in (truth.runtime, *truth.also):
+        counts: dict[tuple[str, str], _Count] = {}
+        for seed, kind in itertools.product(seeds, truth.kinds):
+            every = cases(kind, seed)
+            reference, answers = answers_for(name, every, runtime)
+            for case in every:
+                _count(counts.setdefault((case.op, kind), _Count()), name, case, answers[case.name])
+        rows += [_row(name, op, kind, reference, count) for (op, kind), count in counts.items()]
+    return rows
+
+
+def _headers() -> list[Row]:
+    return [_of_headers(one) for one in headers.compared()]
 
 
 def _of_headers(found: headers.Compared) -> Row:
