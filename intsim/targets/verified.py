@@ -1,8 +1,7 @@
 """What the conformance suite held to a real runtime's integers: the machines, the runtimes, the operators.
 
 Made of tests/conformance/results.json, and held to it by tests/test_conformance.py: an operator stands here only if
-all its integers were compared and none differed. Add and mul of litert_ruy_x86 are left out: the last integers of a
-tensor whose size is no multiple of 16 follow another rule there, which a Program does not have (see its `source`).
+all its integers were compared and none differed.
 """
 
 from msgspec.structs import replace
@@ -17,7 +16,12 @@ VERIFIED: dict[str, tuple[str, str]] = {
     ),
     "litert_ruy_x86": (
         "ai-edge-litert 2.3.0",
-        "conv; depthwise; fully connected; transposed conv; sub; max, min; average pool; mean; "
+        "conv; depthwise; fully connected; transposed conv; add; sub; mul; max, min; average pool; mean; "
+        "max pool; concat; pad; requantize; logistic; tanh; hard swish; leaky relu; prelu; softmax; resize",
+    ),
+    "litert_ruy_portable": (
+        "ai-edge-litert 2.3.0",
+        "conv; depthwise; fully connected; transposed conv; add; sub; mul; max, min; average pool; mean; "
         "max pool; concat; pad; requantize; logistic; tanh; hard swish; leaky relu; prelu; softmax; resize",
     ),
     "litert_xnnpack": (
@@ -32,8 +36,8 @@ VERIFIED: dict[str, tuple[str, str]] = {
     ),
     "litert_16x8_builtin": (
         "ai-edge-litert 2.3.0",
-        "conv; depthwise; fully connected; transposed conv; sub; mul; max, min; average pool; mean; max pool; "
-        "concat; pad; requantize; logistic; tanh; leaky relu; prelu; softmax; resize",
+        "conv; depthwise; fully connected; transposed conv; add; sub; mul; max, min; average pool; mean; "
+        "max pool; concat; pad; requantize; logistic; tanh; leaky relu; prelu; softmax; resize",
     ),
     "tflm": (
         "tflite-micro 0.dev20261023182759",
@@ -64,6 +68,10 @@ VERIFIED: dict[str, tuple[str, str]] = {
         "qonnx 1.0.0",
         "conv; depthwise; fully connected; transposed conv; add; sub; mul; max, min; average pool; mean; max pool; "
         "concat; pad; requantize",
+    ),
+    "hls4ml": (
+        "hls4ml 1.3.0",
+        "fully connected; add; sub; mul; average pool; mean; max pool; logistic; tanh",
     ),
     "ort_x86_avx2": (
         "onnxruntime 1.32.0",
