@@ -16,7 +16,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     """The types of a network. `asymmetric`: weights have a zero point; `per_channel`: weights may have many scales.
 
     `symmetric`: activations have no zero point. `sums_only`: what has no weights is as in another kind. `fixed_point`:
-    all scales are the type's own.
+    all scales are the type's own. `rescale`: the cases are those for TOSA's RESCALE alone.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     per_channel: bool = True
     sums_only: bool = False
     fixed_point: bool = False
+    rescale: bool = False
 
     @property
     def type(self) -> IntType:
@@ -53,10 +54,12 @@ KINDS = {
         Kind(name="s8sym", activation="s8", weight="s8", symmetric=True),
         Kind(name="u8sym", activation="u8", weight="s8", symmetric=True, sums_only=True),
         Kind(name="fixed", activation="s16", weight="s16", fixed_point=True),
+        Kind(name="s8rescale", activation="s8", weight="s8", rescale=True),
+        Kind(name="s16rescale", activation="s16", weight="s8", bias="s48", rescale=True),
     )
 }
 """What the runtimes take: TFLite's int8, 16x8 and old uint8; onnxruntime's three pairs; FINN's, without zero points;
-ap_fixed<16,6>."""
+ap_fixed<16,6>; TOSA's alone."""
 
 
 class Case(Struct, frozen=True, kw_only=True, eq=False):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from conformance import dots, fixed, others
+from conformance import dots, fixed, others, rescale
 from conformance.building import KINDS, Case, Kind
 
 OPS: dict[str, Callable[[Kind, np.random.RandomState], Iterator[Case]]] = {
@@ -39,7 +39,8 @@ SUMS = ("conv", "depthwise", "fully connected", "transposed conv")
 def cases(kind: str, seed: int = 0) -> list[Case]:
     """All cases of the kind; their numbers depend on the kind, the operator and the seed only."""
     found = []
-    for op, make in (fixed.OPS if KINDS[kind].fixed_point else OPS).items():
+    every = fixed.OPS if KINDS[kind].fixed_point else rescale.OPS if KINDS[kind].rescale else OPS
+    for op, make in every.items():
         if KINDS[kind].sums_only and op not in SUMS:
             continue
         rng = np.random.RandomState([seed, *kind.encode(), *op.encode()])  # its numbers never change: NEP 19

@@ -72,9 +72,9 @@ TRUTHS: dict[str, Truth] = {
             "(MultiplyByQuantizedMultiplier): beyond it C++ shifts by a negative number"
         },
     ),
-    "tosa_single": Truth(runtime="tosa", kinds=("s8",)),
-    "tosa_double": Truth(runtime="tosa", kinds=("s8",)),
-    "tosa_16bit": Truth(runtime="tosa", kinds=("s16",)),
+    "tosa_single": Truth(runtime="tosa", kinds=("s8", "s8rescale")),
+    "tosa_double": Truth(runtime="tosa", kinds=("s8", "s8rescale")),
+    "tosa_16bit": Truth(runtime="tosa", kinds=("s16", "s16rescale")),
     "finn": Truth(
         runtime="qonnx",
         kinds=("s8sym", "u8sym"),
