@@ -174,13 +174,14 @@ def test_near_ties_are_near() -> None:
 
 
 def test_no_product_of_a_tosa_average_is_a_tie() -> None:
-    """A sum of n has at most log2(255 n) twos, its factor so many more: together fewer than half of 2^shift."""
+    """A sum of n has at most log2(255 n) twos, of 16 bits log2(2^15 n), its factor so many more: fewer than half of
+    2^shift has."""
     rule = TARGETS["tosa_single"].average_pool
     assert isinstance(rule, Reciprocal)
     for n in range(1, 1 << 16):
         factor, shift = reciprocal(n, rule)
         assert factor * n > 1 << shift
-        assert (factor & -factor).bit_length() + (255 * n).bit_length() - 2 < shift - 1
+        assert (factor & -factor).bit_length() + ((1 << 15) * n).bit_length() - 2 < shift - 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

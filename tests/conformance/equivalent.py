@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from conformance import equal_tosa_finn
 from intsim.integers import IntType, Overflow, Rounding
 from intsim.target import (
     Bias,
@@ -30,11 +31,6 @@ from intsim.target import (
 )
 
 _WIDER = "31|33|34|40|48|64"
-_TOSA = "tosa_single|tosa_double"
-_RESCALE = (
-    "TOSA's RESCALE takes only what is below 2^(shift - 1), and its multiplier is below 2^31 (apply_scale_32): no "
-    "result leaves 31 bits"
-)
 _ONE_TYPE = "accumulator and result are one type: the scale is one, and its 16 bits pass the rule as they are"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("tflm|litert_ref|litert_ruy_x86", "add.requantize.register", _WIDER): (
@@ -128,38 +124,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("litert_xnnpack", "convert.doubled", "20|22|24|31|32|34|40|48|64"): (
         "XNNPACK takes ratios up to 2^7: twice the result is below 2^17"
     ),
-    (_TOSA, "mac.levels[0].bits", "33|34|40|48|64|None"): "TOSA has no network of which a sum leaves 32 bits",
-    (_TOSA, "mac.levels[0].overflow", "saturate*|wrap_sm"): "TOSA has no network of which a sum leaves 32 bits",
-    ("tosa_single", "requantize|convert", "PowerOfTwo()"): (
-        "it takes powers of two only; for these the multiplier of 31 bits is exact, and both round half up once"
-    ),
-    (
-        _TOSA,
-        "requantize.register|convert.register",
-        "33|34|40|48|64",
-    ): f"{_RESCALE}; 32 hold what is shifted left",
-    ("tosa_double", "convert.register", "31"): f"{_RESCALE}; what is not shifted left is below 2^9 here",
-    ("tosa_single", "requantize.middle|convert.middle", "Cast(bits=32)"): _RESCALE,
-    (
-        "tosa_single",
-        "requantize.doubled|convert.doubled",
-        "32|34|40|48|64",
-    ): f"{_RESCALE}: 32 hold it twice",
-    ("tosa_single", "requantize.product|convert.product", "64"): "32 bits times 31 bits: 64 hold every product",
-    ("tosa_single", "convert.product", "40|48"): "8 bits less a zero point are below 2^8, times 31 bits below 2^39",
-    (_TOSA, "requantize.sum|convert.sum", "32|34|40|48|64"): f"{_RESCALE}: 32 hold it and its zero point",
-    (_TOSA, "convert.sum", "31"): (
-        f"{_RESCALE}; 8 bits less a zero point are at most 255: times 2^31, and shifted by 9 at least, they leave room "
-        "for the output's zero point"
-    ),
-    (_TOSA, "average_pool.rounding", "half_*"): (
-        "the factor of a window of n is above 2^s / n: what would be a tie of sum / n is passed, and no other product "
-        "is one either, as tests/test_conformance.py counts for every n up to 2^16"
-    ),
-    (_TOSA, "average_pool.bits", "29|31"): (
-        "for windows of fewer than 2^20 values both round sum / n half away from zero, as the factor is at most 2^-29 "
-        "of it too large, and sum / n no nearer to a tie than 1 / 2n; larger ones are not compared"
-    ),
     ("ort_x86_*", "mean.encoding", "exact"): (
         "a float32 scale is made of float32 scales: sy n of float64, rounded, is the float32 product of sy and n"
     ),
@@ -191,7 +155,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "what an operator that is compared gives has passed a register of the output's own 16 bits, or averages such "
         "integers, or is a sample below 1: no value is outside"
     ),
-}
+} | equal_tosa_finn.EQUIVALENT
 """(target, field, value) to the proof; alternatives are written A|B, and a star ends a prefix."""
 
 PROOFS = """

@@ -17,12 +17,12 @@ TIED_PRODUCTS = ((72899.0, 56443.0, 166), (34223.0, 97587.0, 152))
 which an integer of 8 bits tells one from the other where the product is rounded once."""
 PRODUCTS_OF_FLOAT32 = ((13564841.0, 15164767.0, 205), (10839563.0, 16249805.0, 207))
 """Scales whose product has another 31-bit multiplier once it is rounded to float32, and such a factor."""
-BELOW_A_TIE = {
-    8: ((8329527.0, 12897797.0, 895), (11410240.0, 12485369.0, 720)),
-    16: ((12993809.0, 15276495.0, 121680), (9337802.0, 12875619.0, 110351)),
+MEANS = {
+    8: ((801.0, 1834.0, 917, (3, 3)), (8329527.0, 12897797.0, 895, (2, 2))),
+    16: ((1236.0, 1808.0, 678, (3, 3)), (11674486.0, 15978277.0, 64384, (2, 2))),
 }
-"""By the bits of activations: scales whose quotient is a hair below a tie of 31-bit multipliers, and a tie in float64;
-a sum of four integers tells one from the other."""
+"""By the bits of activations: two scales, and a sum of nine whose mean is a tie, which a multiplier divided by nine
+misses; or a sum of four, and a quotient in float64 that is a tie of multipliers, above an even one."""
 TIED_SUMS = ((14304995.0, 15012647.0, 35715), (9022511.0, 9198719.0, 29208))
 """Scales of a sum's operands and of its output whose quotient in float64 is a tie, below which stands an even
 multiplier; and a sum of two integers of 16 bits that tells one from the other."""
@@ -75,16 +75,20 @@ def multiply(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
 def mean(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     """Far up, at 2^30 with a zero point, of many integers, and a hair below a tie of the multiplier."""
     x, y = kind.affine(FAR_UP * 2.0 ** (22 if kind.type.bits == 8 else 15), -128), kind.affine(1.0, -5)
-    yield _mean(kind, "mean, as far up as RESCALE goes", integers(rng, kind.type, (2, 16, 2, 2)), x, y)
-    for sx, sy, total in BELOW_A_TIE[kind.type.bits]:
+    ends = np.array([kind.type.low, kind.type.high]).reshape(1, 2, 1, 1)
+    yield _mean(kind, "mean, as far up as RESCALE goes", np.broadcast_to(ends, (1, 2, 2, 2)), x, y)
+    for sx, sy, total, size in MEANS[kind.type.bits]:
         x, y = kind.affine(sx, -128), kind.affine(sy, -128)
-        parts = np.array([(total + i) // 4 for i in range(4)]) + x.zero
-        yield _mean(kind, f"mean, a hair below a tie, {sx:g}", parts.reshape(1, 1, 2, 2), x, y)
+        n = size[0] * size[1]
+        parts = np.array([(total + i) // n for i in range(n)]) + x.zero
+        yield _mean(kind, f"mean of {total}, {sx:g}/{sy:g}", parts.reshape(1, 1, *size), x, y)
     if kind.type.bits == 8:
         values = np.full((1, 1, 1024, 512), 0, np.int64)
         values[0, 0, 0, 0] = -1  # less the zero point: 2^19 * 128 - 1
         x, y = kind.affine(16.0 * 2.0**19 * BELOW_ONE, -128), kind.affine(1.0, 127)
         yield _mean(kind, "mean, beyond 2^30 with its zero point", values, x, y)
+        x, y = kind.affine(0.99 * 2112 / 2.0**11, -128), kind.affine(1.0, -128)
+        yield _mean(kind, "mean of a sum beyond 2^30", np.full((1, 1, 2048, 2112), kind.type.high), x, y)
         x, y = kind.affine(0.9, -128), kind.affine(1.0, -128)
         yield _mean(kind, "mean of 24x24", np.full((1, 1, 24, 24), kind.type.high), x, y)
 
@@ -119,6 +123,10 @@ def _sums(kind: Kind, rng: np.random.RandomState, op: str, node: str) -> Iterato
     x = [integers(rng, kind.type, (1, 4, 16, 16)) for _ in range(2)]
     a, b, y = (kind.affine(s, z) for s, z in ((up, -128), (up * 0.999, -128 if op == "add" else 127), (1.0, 7)))
     yield case(kind, op, f"{op}, as far up as RESCALE goes", node, x, [a, b], y, (4, 16, 16))
+    small = 0.75 * 2.0 ** (20 if kind.type.bits == 8 else 15)  # the last multiplier is 3/2, and its operand an integer
+    x = [np.full((1, 2, 8, 8), 0, kind.type.dtype), around(rng, kind.type, 0, 30, (1, 2, 8, 8))]
+    a, b, y = (kind.affine(s, 0) for s in (small, small / 2.0 ** (19 if kind.type.bits == 8 else 14), 1.0))
+    yield case(kind, op, f"{op}, an operand of units", node, x, [a, b], y, (2, 8, 8))
     far = 2.0 ** -(24 if kind.type.bits == 8 else 19)
     x = [around(rng, kind.type, 0, 9, (1, 2, 8, 8)) for _ in range(2)]
     a, b, y = (kind.affine(s, 0) for s in (1.0, far, 2.0))

@@ -1,9 +1,10 @@
-"""Why no case reaches a field of onnxruntime's, TOSA's and hls4ml's machines: what their runtimes do not have."""
+"""Why no case reaches fields of onnxruntime's, TOSA's, FINN's and hls4ml's machines: what their runtimes lack."""
 
-_TOSA = ("tosa_single", "tosa_double")
+_TOSA = ("tosa_single", "tosa_double", "tosa_16bit")
 _ORT = ("ort_x86_avx2", "ort_x86_sse41")
 _COMPILED = "no operator of TOSA's: what a compiler makes of it is an inference, and nothing is claimed"
 _TABLES = "TOSA has TABLE, and does not say what is in it: functions are an inference, and nothing is claimed"
+_STREAMLINED = "FINN has no such operator: what its compiler makes of it is an inference, and nothing is claimed"
 _ONE_TYPE = "every activation has the machine's one type: nothing is moved from one affine to another"
 _OTHER = "hls4ml's own layer has parameters and tables of other types: an inference, and nothing is claimed"
 _ONE_OP = (
@@ -27,6 +28,9 @@ UNMET: dict[tuple[str, str], str] = {
         (target, "functions.other"): "onnxruntime has no Elu and no Softplus in integers: an inference"
         for target in _ORT
     },
+    ("finn", "functions"): _STREAMLINED,
+    ("finn", "resize"): _STREAMLINED,
+    ("finn", "average_pool.older"): "weights of FINN's networks have a sign, and no zero point",
     ("ort_x86_avx2", "overrides[1].op"): _ONE_OP,
     ("ort_x86_avx2", "overrides[2].op"): _ONE_OP,
     ("hls4ml", "convert"): _ONE_TYPE,
