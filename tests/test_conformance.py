@@ -209,3 +209,19 @@ def test_the_theorems_of_equivalence_hold_on_the_cases(target: str, every: int) 
     assert len(same) > 3
     killed = [(v.path, v.value, v.by) for v in mutation.noticed(target, same) if v.outcome == "killed"]
     assert killed == []
+
+
+def test_without_zero_points_the_theorems_hold_on_the_cases_too() -> None:
+    """Theorem 24 on a machine of 16 bits, whose tensors have none."""
+    own = normal(TARGETS["tflm_16x8"])
+    chosen = (
+        "requantize.zero_point",
+        "requantize.sum",
+        "average_pool.centred",
+        "convert.middle",
+        "multiply.zero_point",
+    )
+    same = [m for m in mutation.mutants(TARGETS["tflm_16x8"]) if m.path in chosen and normal(m.target) == own]
+    assert {m.path for m in same} == set(chosen)
+    killed = [(v.path, v.value, v.by) for v in mutation.noticed("tflm_16x8", same[::3]) if v.outcome == "killed"]
+    assert killed == []

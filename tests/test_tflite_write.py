@@ -251,6 +251,23 @@ def test_what_tflite_cannot_say_is_refused(name: str, change: dict, what: str) -
     assert error.value.mend
 
 
+def test_an_elu_comes_back_with_its_meaning_and_has_one_factor() -> None:
+    slope = networks("s8")["leaky_relu"]
+    (node,) = slope.graph.nodes
+    made = [
+        QuantizedGraph(
+            graph=replace(slope.graph, nodes=(replace(node, op="Elu", attributes={"alpha": alpha}),)),
+            affines=slope.affines,
+        )
+        for alpha in (1.0, 0.5)
+    ]
+    again = quantized_of(tflite_model(made[0]))
+    assert [(n.op, n.attributes) for n in again.graph.nodes] == [("Elu", {"alpha": 1.0})]
+    assert same_answers(made[0], again, "litert_ref") > 0
+    with pytest.raises(IntsimError, match=r"alpha 0\.5, ELU has 1"):
+        tflite_model(made[1])
+
+
 def test_nodes_without_an_operator_in_tflite_are_refused() -> None:
     pool = networks("s8")["average_pool_same"]
     (node,) = pool.graph.nodes

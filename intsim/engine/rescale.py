@@ -246,13 +246,13 @@ def _fixed(rescale: Rescale, channels: int, acc: Interval) -> Requantizer | None
     left = _spread([n.left for n in numbers], channels)
     after = _spread([n.after for n in numbers], channels)
     ends = (cast_code(rule.middle), after, rescale.low, rescale.high, overflow_code(rescale.overflow))
-    if _is_gemmlowp(rescale, numbers):
+    if _is_gemmlowp(rescale, numbers) and max(wide for _, wide in bounds) < (1 << 31) - (1 << 16):
         last = _lasts(rescale, _spread([n.right for n in numbers], channels)).astype(np.int32)
         factors, lefts, offsets = (v.astype(np.int32) for v in (multiplier, left, after))
         low, high = np.int32(rescale.low), np.int32(rescale.high)
         return Requantizer(
             kernel="doubled",
-            why="gemmlowp's rule, in 32-bit lanes",
+            why="gemmlowp's rule, in 32-bit lanes",  # which no result leaves, whatever is then added to it
             numbers=(factors, lefts, last, offsets, low, high),
             rescale=rescale,
         )
@@ -280,7 +280,7 @@ def _fixed(rescale: Rescale, channels: int, acc: Interval) -> Requantizer | None
 
 
 def _is_gemmlowp(rescale: Rescale, numbers: list[_Numbers]) -> bool:
-    """A doubling high multiplication in 32 bits, a shift, a clamp; every number within int32."""
+    """A doubling high multiplication in 32 bits, a shift, a clamp; every number of the rule within int32."""
     rule = rescale.rule
     return (
         isinstance(rule, FixedPoint)

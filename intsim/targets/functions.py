@@ -34,9 +34,11 @@ LITERT_REFERENCE = Functions(
     hard_swish=ShortHardSwish(),
     leaky_relu=_DOUBLE,
     prelu=_DOUBLE,
+    other=FloatFunction(),
     softmax=GemmlowpSoftmax(),
 )
-"""tflite/kernels/activations.cc, internal/reference/hard_swish.h, leaky_relu.h, prelu.h, softmax.h.
+"""tflite/kernels/activations.cc (Elu too, which BUILTIN_REF has not), internal/reference/hard_swish.h, leaky_relu.h,
+prelu.h, softmax.h.
 
 tanh is the C library's: fdlibm's in glibc before 2.41; that of later ones is correctly rounded: `FloatFunction()`.
 """
@@ -49,6 +51,7 @@ LITERT_XNNPACK = replace(
     sigmoid=_EVEN,
     tanh=FloatFunction(library="fdlibm", rounding=Rounding.HALF_EVEN),
     leaky_relu=ShortSlopes(otherwise=_DOUBLE),
+    other=FloatFunction(rounding=Rounding.HALF_EVEN),
 )
 """microparams-init.c xnn_init_qs8_lrelu_scalar_params; hard swish, prelu and softmax are not delegated. tanh is the C
 library's, as LITERT_REFERENCE's."""

@@ -49,17 +49,19 @@ DOUBLE = FixedPoint(first=Rounding.HALF_UP, rounding=Rounding.HALF_AWAY)
 DOUBLE_UP = FixedPoint(first=Rounding.HALF_UP, rounding=Rounding.HALF_UP)
 DOUBLE_DOWN = FixedPoint(first=Rounding.HALF_UP, rounding=Rounding.FLOOR)
 ADDED = replace(DOUBLE, sum=16)
+DOUBLE_SUM, DOUBLE_UP_SUM = (replace(rule, sum=32) for rule in (DOUBLE, DOUBLE_UP))
 WIDE_ADD = ThreeRescales(left_shift=15, requantize=DOUBLE)
 REFERENCE_ADD = ThreeRescales(left_shift=20, requantize=DOUBLE)
 MOVED = InVectors(whole=DOUBLE_UP, rest=DOUBLE)
-IN_LANES = replace(DOUBLE_UP, lanes=Lanes(size=8, tail=Rounding.HALF_AWAY))
+IN_LANES = replace(DOUBLE_UP_SUM, lanes=Lanes(size=8, tail=Rounding.HALF_AWAY))
 SINGLE = FixedPoint(rounding=Rounding.HALF_UP)
-PORTABLE = replace(SINGLE, middle=Cast(bits=32))
+PORTABLE = replace(SINGLE, middle=Cast(bits=32), sum=32)
 DOUBLE_F32, DOUBLE_UP_F32, SINGLE_F32 = (replace(rule, float32_product=True) for rule in (DOUBLE, DOUBLE_UP, SINGLE))
 MULTIPLY, MULTIPLY_ONCE = (replace(rule, float32_quotient=True) for rule in (DOUBLE_F32, SINGLE_F32))
 IN_FLAT = replace(DOUBLE_UP_F32, lanes=Lanes(of="flat", size=16))
 IN_BLOCKS = replace(DOUBLE_F32, lanes=Lanes(of="blocks", size=4, left=Overflow.SATURATE))
 Q15 = FixedPoint(keep=15, rounding=Rounding.HALF_UP)
+Q15_IN_32_BITS = replace(Q15, middle=Cast(bits=32))
 IN_FLOAT64 = Float64Scale(rounding=Rounding.HALF_AWAY)
 STEPS = Resize(nearest="float32", linear="step", bits=10, rounding=Rounding.HALF_AWAY)
 ALL_STEPS = replace(STEPS, nearest="step")
@@ -69,7 +71,7 @@ LITERT_REF = Target(
     name="litert_ref",
     description="LiteRT's reference kernels (BUILTIN_REF): doubly rounded Q31, fully connected in float64",
     scheme=SCHEME,
-    requantize=DOUBLE,
+    requantize=DOUBLE_SUM,
     overrides=(
         Override(signed_weights=False, requantize=DOUBLE_F32),
         Override(op="Gemm", requantize=IN_FLOAT64),
@@ -85,7 +87,8 @@ LITERT_REF = Target(
         f"{LITERT}reference/integer_ops/conv.h ConvPerChannel, depthwise_conv.h, fully_connected.cc "
         "FullyConnectedInt8, "
         "add.h, mul.h, pooling.h AveragePool; common.h MultiplyByQuantizedMultiplier; reference/reduce.h "
-        "QuantizedMeanOrSum. Fully connected in float64 came with a recent version: older ones are as tflm"
+        "QuantizedMeanOrSum. Where results of sums and their zero points leave 32 bits, they wrap, as compiled. "
+        "Fully connected in float64 came with a recent version: older ones are as tflm"
     ),
     fidelity="source",
 )
@@ -113,7 +116,7 @@ LITERT_SINGLE_ROUNDING = replace(
 )
 
 _KERNELS = (
-    Override(op="Conv", grouping="grouped", requantize=DOUBLE),
+    Override(op="Conv", grouping="grouped", requantize=DOUBLE_SUM),
     Override(op="Conv", grouping="depthwise", requantize=IN_LANES),
     Override(op="Conv", grouping="multiplied", requantize=IN_LANES),
     Override(op="ConvTranspose", requantize=IN_LANES),
@@ -129,7 +132,7 @@ LITERT_RUY_X86 = replace(
     name="litert_ruy_x86",
     description="LiteRT's built-in kernels on x86 with AVX2 or AVX512 (ruy): second rounding half up",
     mac=Mac(zero_point="folded"),
-    requantize=DOUBLE_UP,
+    requantize=DOUBLE_UP_SUM,
     overrides=(
         Override(op="Gemm", requantize=DOUBLE_UP_F32),
         Override(op="Conv", signed_weights=False, requantize=DOUBLE_UP_F32),
@@ -225,7 +228,7 @@ LITERT_16X8 = Target(
     scheme=WIDE,
     mac=Mac(levels=(Level(bits=64),)),
     bias=Bias(type=IntType(64)),
-    requantize=Q15,
+    requantize=Q15_IN_32_BITS,
     overrides=(Override(op="Gemm", requantize=IN_FLOAT64),),
     average_pool=Divide(rounding=Rounding.HALF_AWAY),
     mean=RescaledSum(requantize=DOUBLE, encoding="tflite"),
@@ -235,7 +238,8 @@ LITERT_16X8 = Target(
     multiply=MULTIPLY,
     functions=functions.LITERT_WIDE,
     source=(
-        f"{LITERT}common.cc MultiplyByQuantizedMultiplier (int64), reference/integer_ops/conv.h "
+        f"{LITERT}common.cc MultiplyByQuantizedMultiplier (int64, of sums below 2^47; its result is cast to int32), "
+        "reference/integer_ops/conv.h "
         "ConvPerChannel (int16), "
         "add.h, mul.h. Sums are those of operators whose pot_scale_int16 is false, as the converter writes it: where "
         "it is true, scales that are powers of two are shifts"

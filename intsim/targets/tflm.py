@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from intsim.integers import IntType
 from intsim.target import Scheme, ThreeRescales
 from intsim.targets import functions
-from intsim.targets.litert import DOUBLE, LITERT_16X8, LITERT_REF
+from intsim.targets.litert import DOUBLE, DOUBLE_SUM, LITERT_16X8, LITERT_REF
 
 SIGNED = Scheme(weights=(IntType(8, narrow_range=True),), fixed_outputs=functions.OF_TABLES)
 MICRO = "tensorflow/tflite-micro 90b983c2 "
@@ -16,7 +16,7 @@ TFLM = replace(
     description="TFLite Micro's reference kernels: doubly rounded Q31 in every operator",
     scheme=SIGNED,
     overrides=(),
-    multiply=DOUBLE,
+    multiply=DOUBLE_SUM,
     functions=functions.TFLM,
     source=(
         f"{MICRO}tensorflow/lite/kernels/internal/common.h MultiplyByQuantizedMultiplier; reference/integer_ops/conv.h "

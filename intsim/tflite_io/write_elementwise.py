@@ -67,6 +67,12 @@ def _leaky_relu(site: Site) -> None:
     _plain("LEAKY_RELU", site, Alpha=float(site.about["alpha"]))
 
 
+def _elu(site: Site) -> None:
+    if (alpha := float(site.about["alpha"])) != 1.0:
+        raise site.error(f"has alpha {alpha:g}, ELU has 1", "choose another activation")
+    _plain("ELU", site)
+
+
 def _prelu(site: Site) -> None:
     if (bits := site.affine(1).type.bits) != 8:
         raise site.error(f"has slopes of {bits} bits, which runtimes read as 8", "quantize the slopes to 8 bits")
@@ -102,6 +108,7 @@ def _clip(site: Site) -> None:
 ELEMENTWISE: dict[str, Write] = {
     "Add": partial(_sum, "ADD"),
     "Clip": _clip,
+    "Elu": _elu,
     "HardSwish": partial(_plain, "HARD_SWISH"),
     "LeakyRelu": _leaky_relu,
     "Max": partial(_extreme, "MAXIMUM"),

@@ -25,6 +25,7 @@ OPS: dict[str, Callable[[Kind, np.random.RandomState], Iterator[Case]]] = {
     "logistic": others.logistic,
     "tanh": others.tanh,
     "hard swish": others.hard_swish,
+    "elu": others.elu,
     "leaky relu": others.leaky_relu,
     "prelu": others.prelu,
     "softmax": others.softmax,
@@ -34,6 +35,8 @@ OPS: dict[str, Callable[[Kind, np.random.RandomState], Iterator[Case]]] = {
 
 SUMS = ("conv", "depthwise", "fully connected", "transposed conv")
 """The operators that have weights."""
+TYPED = (*SUMS, "average pool")
+"""The operators of which a kind asks more than another one with the same activations."""
 
 
 def cases(kind: str, seed: int = 0) -> list[Case]:
@@ -41,7 +44,7 @@ def cases(kind: str, seed: int = 0) -> list[Case]:
     found = []
     every = fixed.OPS if KINDS[kind].fixed_point else rescale.OPS if KINDS[kind].rescale else OPS
     for op, make in every.items():
-        if KINDS[kind].sums_only and op not in SUMS:
+        if KINDS[kind].sums_only and op not in TYPED:
             continue
         rng = np.random.RandomState([seed, *kind.encode(), *op.encode()])  # its numbers never change: NEP 19
         found += [Case(name=c.name, op=op, kind=c.kind, source=c.source, x=c.x) for c in make(KINDS[kind], rng)]

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from conformance.building import Case, Kind, around, case, ends, everything, integers, near_ties
-from conformance.truths import ORT
+from conformance.truths import ORT, TFLITE
 from intsim.integers import Affine, affine, int_type
 
 
@@ -80,11 +81,29 @@ def convolutions(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     yield _of(kind, "Conv", "conv of one channel to one 4x4, all at one end", single, top(kind, single))
     single = Shape(channels=1, outputs=1, size=(16, 16), kernel=(1, 1), samples=1)
     yield _of(kind, "Conv", "conv of one channel to one 1x1, 3/38", single, ratio(kind, single, 3, 38))
+    yield from _of_tflite(kind, "conv 1x1", "conv grouped", "conv in groups of one, two for one")
+    if kind.name in TFLITE:
+        yield _of(kind, "Conv", "conv of one channel to one 1x1, 1/4", single, ratio(kind, single, 1, 4))
+        yield _of(kind, "Conv", "conv of one channel to one 1x1, a tie in float32", single, tied_float32(kind, single))
+        shape = Shape(channels=6, outputs=12, size=(6, 6), kernel=(3, 3), group=6, per_channel=False)
+        for name, make in {
+            "a tie in float32": tied_float32(kind, shape),
+            "powers of two": ties(kind, rng, shape),
+        }.items():
+            yield _of(kind, "Conv", f"conv in groups of one, two for one, per tensor, {name}", shape, make)
+
+    if kind.name == "s16":
+        small = Shape(channels=2, outputs=8, size=(2, 2), kernel=(1, 1), samples=1)
+        one = replace(small, per_channel=False)
+        yield _of(kind, "Conv", "conv 1x1, results beyond 2^31", small, beyond_31_bits(kind, small))
+        yield _of(kind, "Conv", "conv 1x1, next to ties of 15 bits", small, next_to_15_bits(kind, small))
+        yield _of(kind, "Conv", "conv 1x1, next to ties of 15 bits, per tensor", one, next_to_15_bits(kind, one))
 
 
 def depthwise(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     """Conv of one channel a group."""
     yield from _all(kind, rng, "Conv", lambda name: "depthwise" in name, CONVS, MORE_CONVS, PER_TENSOR)
+    yield from _of_tflite(kind, "depthwise")
 
 
 def fully_connected(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
@@ -110,6 +129,13 @@ def fully_connected(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         shape = Shape(channels=8, outputs=24, samples=1)
         name = "fully connected, a hair from a tie, scales far apart"
         yield _of(kind, "Gemm", name, shape, hair(kind, rng, shape, apart=12))
+    if kind.name in TFLITE:
+        shape = FULL["fully connected"]
+        yield _of(kind, "Gemm", "fully connected, multipliers rounded down", shape, rounded_down(kind, shape))
+    if kind.name in (*TFLITE, "s16"):
+        shape = Shape(channels=1, outputs=1, samples=256)
+        yield _of(kind, "Gemm", "fully connected of one to one, 3/38", shape, ratio(kind, shape, 3, 38))
+        yield _of(kind, "Gemm", "fully connected of one to one, a tie in float32", shape, tied_float32(kind, shape))
 
 
 def transposed(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
@@ -124,14 +150,46 @@ def transposed(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
                 continue
             shape = Shape(channels=4, outputs=outputs, size=size, kernel=(3, 3), strides=strides, pads=pads,
                           per_channel="per tensor" not in name)  # fmt: skip
-            numbers = FAMILIES[family](kind, rng, shape)
-            out = tuple(
-                (n - 1) * s - pads[i] - pads[i + 2] + 3 for i, (n, s) in enumerate(zip(size, strides, strict=True))
-            )
-            weight = numbers.weight.reshape(outputs, 4, 3, 3).swapaxes(0, 1)
-            attributes = _window(shape) | {"group": 1, "output_padding": (0, 0)}
-            yield _case(kind, "transposed conv", f"{name}, {family}", "ConvTranspose", numbers, weight, out,
-                        attributes, axis=1)  # fmt: skip
+            yield _transposed(kind, f"{name}, {family}", shape, FAMILIES[family](kind, rng, shape))
+    if kind.name in TFLITE:
+        shape = Shape(channels=4, outputs=13, size=(4, 2), kernel=(3, 3), strides=(2, 2), pads=(0, 0, 1, 1))
+        for family, make in _tflite_families(kind).items():
+            yield _transposed(kind, f"transposed conv, {family}", shape, make(kind, shape))
+        single = Shape(channels=1, outputs=1, size=(16, 17), kernel=(1, 1), samples=1)
+        for p, q in ((3, 38), (1, 4)):
+            name = f"transposed conv of one channel to one, {p}/{q}"
+            yield _transposed(kind, name, single, ratio(kind, single, p, q))
+        name = "transposed conv of one channel to one, a tie in float32"
+        yield _transposed(kind, name, single, tied_float32(kind, single))
+    if kind.name == "u8":  # 49 places of 13 channels: the last 13 integers fill no vector of 16
+        shape = Shape(channels=4, outputs=13, size=(3, 3), kernel=(3, 3), strides=(2, 2))
+        for family in ("powers of two", "a hair from a tie", "shifted out of 32 bits"):
+            name = f"transposed conv of 49 places, {family}"
+            yield _transposed(kind, name, shape, FAMILIES[family](kind, rng, shape))
+
+
+def _transposed(kind: Kind, name: str, shape: Shape, numbers: "Numbers") -> Case:
+    weight = numbers.weight.reshape(shape.outputs, shape.channels, *shape.kernel).swapaxes(0, 1)
+    out = tuple(
+        (n - 1) * s - shape.pads[i] - shape.pads[i + 2] + k
+        for i, (n, s, k) in enumerate(zip(shape.size, shape.strides, shape.kernel, strict=True))
+    )
+    attributes = _window(shape) | {"group": 1, "output_padding": (0, 0)}
+    return _case(kind, "transposed conv", name, "ConvTranspose", numbers, weight, out, attributes, axis=1)
+
+
+def _of_tflite(kind: Kind, *names: str) -> Iterator[Case]:
+    """What only TFLite's machines are asked."""
+    for name in names if kind.name in TFLITE else ():
+        for family, make in _tflite_families(kind).items():
+            yield _of(kind, "Conv", f"{name}, {family}", CONVS[name], make(kind, CONVS[name]))
+
+
+def _tflite_families(kind: Kind) -> dict[str, Callable[[Kind, Shape], "Numbers"]]:
+    """The multiplier of an uint8 network comes from a float32 product: it leaves room at the end of 32 bits."""
+    return {"multipliers rounded down": rounded_down} | (
+        {"at the end of 32 bits": at_the_end} if kind.per_channel else {}
+    )
 
 
 def _all(
@@ -495,6 +553,18 @@ def ratio(kind: Kind, shape: Shape, p: int, q: int) -> Numbers:
     )  # fmt: skip
 
 
+def tied_float32(kind: Kind, shape: Shape) -> Numbers:
+    """Every integer of 8 bits times one, with a scale of 3/2 (1 + 2^-24), of which float32 makes 3/2."""
+    x, zero = kind.affine(1 + 2.0**-12, 0), 1 if kind.asymmetric else 0
+    sparse = np.full((shape.outputs, shape.depth), zero, int_type(kind.weight).dtype)
+    sparse[:, 0] += 1
+    return Numbers(
+        x=np.resize(everything(kind.type), _shape(shape)), weight=sparse,
+        bias=_biases(kind, np.zeros(shape.outputs)), input=x, output=kind.affine(683 * 2.0**-10, 1),
+        scales=[1 + 2.0**-12], weight_zero=zero,
+    )  # fmt: skip
+
+
 def far_above(kind: Kind, biases: Sequence[int], scale: float) -> Numbers:
     """One and a bias times a scale far above one, which leaves the output's range; its zero point is far up."""
     x, zero = kind.affine(1.0, 0), 1 if kind.asymmetric else 0
@@ -502,6 +572,60 @@ def far_above(kind: Kind, biases: Sequence[int], scale: float) -> Numbers:
         x=np.full((1, 1), x.zero + 1, kind.type.dtype),
         weight=np.full((len(biases), 1), zero + 1, int_type(kind.weight).dtype),
         bias=_biases(kind, biases), input=x, output=kind.affine(1.0, 127), scales=[scale], weight_zero=zero,
+    )  # fmt: skip
+
+
+def rounded_down(kind: Kind, shape: Shape) -> Numbers:
+    """One scale, 0.39 above an even 31-bit multiplier: biases that tell this from the next one; found by a search."""
+    n, zero = _channels(kind, shape), 1 if kind.asymmetric else 0
+    x, y = kind.affine(1.0, 0), kind.affine(12486221.0 * 2.0**-24, 0)
+    scales = np.full(n, 2.0**-24)
+    found = _telling(scales[0] / y.scale[0], 32, 100, 8 * shape.outputs)
+    biases = [found[o % len(found)] * (1 if o % 3 else -1) for o in range(shape.outputs)]
+    return Numbers(
+        x=np.full(_shape(shape), x.zero, kind.type.dtype),
+        weight=np.full((shape.outputs, shape.depth), zero + 1, int_type(kind.weight).dtype),
+        bias=_biases(kind, biases), input=x, output=y, scales=scales, weight_zero=zero,
+    )  # fmt: skip
+
+
+def at_the_end(kind: Kind, shape: Shape) -> Numbers:
+    """Results next to 2^31 and 2^23, beyond which their sum with the zero point lies.
+
+    The product of the scales, 8 (1 - 2^-30), is no float32.
+    """
+    x, zero = kind.affine(8 - 2.0**-12, 0), 1 if kind.asymmetric else 0
+    biases = np.resize([(1 << 28) - 1, (1 << 20) - 6, (1 << 28) - 2, 7 - (1 << 28)], shape.outputs)
+    return Numbers(
+        x=np.full(_shape(shape), x.zero, kind.type.dtype),
+        weight=np.full((shape.outputs, shape.depth), zero + 1, int_type(kind.weight).dtype),
+        bias=_biases(kind, biases), input=x, output=kind.affine(1.0, 127),
+        scales=np.full(_channels(kind, shape), 1 + 2.0**-15), weight_zero=zero,
+    )  # fmt: skip
+
+
+def beyond_31_bits(kind: Kind, shape: Shape) -> Numbers:
+    """Halves of biases of up to 45 bits, without a product."""
+    biases = [3 << 30, 5 << 30, -(3 << 30), 7 << 30, (1 << 31) - 9, 1 << 33, (1 << 44) + 5, -(1 << 31) - (1 << 29)]
+    return Numbers(
+        x=np.zeros(_shape(shape), kind.type.dtype), weight=np.ones((shape.outputs, shape.depth), np.int8),
+        bias=_biases(kind, np.resize(biases, shape.outputs)), input=kind.affine(0.5, 0), output=kind.affine(1.0, 0),
+        scales=np.ones(_channels(kind, shape)),
+    )  # fmt: skip
+
+
+def next_to_15_bits(kind: Kind, shape: Shape) -> Numbers:
+    """Scales whose 31-bit multiplier is a tie of 15 bits or one less, and a fraction of 0.4, 0.6 or a half above.
+
+    Found by a search; the biases give results of 31,000 and more, in which the last bit of 15 is seen.
+    """
+    x = kind.affine(65543 * 2.0**-16, 0)
+    scales = np.resize([8416637 * 2.0**-23, 8772439 * 2.0**-23, 37449 * 2.0**-15], _channels(kind, shape))
+    real = np.resize(x.scale[0] * scales, shape.outputs)
+    return Numbers(
+        x=np.zeros(_shape(shape), kind.type.dtype), weight=np.ones((shape.outputs, shape.depth), np.int8),
+        bias=_biases(kind, (31000 / real).astype(np.int64) + 7 * np.arange(shape.outputs)), input=x,
+        output=kind.affine(1.0, 0), scales=scales,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from intsim.target import (
     QuotientSoftmax,
     RescaledSum,
     Rules,
+    Table,
     Target,
     ThreeRescales,
     TwoSlopes,
@@ -31,26 +32,69 @@ from intsim.target import (
 )
 
 _WIDER = "31|33|34|40|48|64"
+_SUMS_OF_TFLITE = "|".join(
+    f"{place}.{{0}}"
+    for place in (
+        "add.requantize",
+        "subtract.requantize",
+        "add.rest.requantize",
+        "add.whole.requantize",
+        "add.repeated.whole.requantize",
+        "add.repeated.whole.inputs",
+    )
+)
+_WIDE = "litert_16x8|litert_16x8_builtin|tflm_16x8"
 _ONE_TYPE = "accumulator and result are one type: the scale is one, and its 16 bits pass the rule as they are"
+_QUOTIENT = (
+    "a quotient of two float32 numbers below a power of two is at most 1 - 2^-24 of it: behind the first rounding what "
+    "fits 32 bits is below 2^31 - 128, and the zero point at most 127; at the other end 128 - 2^31, and -128"
+)
+_PAST_THE_END = (
+    "the place is between half of it and all of it: there 256 sigmoid (from 7 on) and 128 tanh (from 3.5 on) are less "
+    "than half an integer from the ends"
+)
 EQUIVALENT: dict[tuple[str, str, str], str] = {
-    ("tflm|litert_ref|litert_ruy_x86", "add.requantize.register", _WIDER): (
+    ("tflm|litert_ref|litert_ruy_x86", _SUMS_OF_TFLITE.format("register"), _WIDER): (
         "operands of 8 bits less their zero points, << 20, are below 2^28, and both first multipliers at most 1/2, so "
         "that their sum is below 2^28; TFLite refuses a last multiplier of one or more "
         "(QuantizeMultiplierSmallerThanOneExp): nothing is shifted left, and no product leaves 29 bits"
     ),
+    ("tflm|litert_ref|litert_ruy_x86", _SUMS_OF_TFLITE.format("left"), "*"): (
+        "all three multipliers of a sum are below one (see register): nothing is shifted left"
+    ),
     (
         "tflm|litert_ref|litert_ruy_x86",
-        "add.requantize.sum",
+        _SUMS_OF_TFLITE.format("sum"),
         "31|32",
-    ): "as add.requantize.register: the sum is below 2^29",
-    ("litert_ruy_x86", "subtract.requantize.register", _WIDER): "as add.requantize.register",
-    ("litert_ruy_x86", "subtract.requantize.sum", "31|32"): "as add.requantize.register: the sum is below 2^29",
+    ): "below 2^28, as register: the sum with a zero point is below 2^29",
+    (_WIDE, _SUMS_OF_TFLITE.format("register"), _WIDER): (
+        "operands of 16 bits, << 15, are at most 2^30, and both first multipliers at most 1/2, so that their sum is at "
+        "most 2^30; TFLite refuses a last multiplier of one or more: nothing is shifted left"
+    ),
+    (
+        _WIDE,
+        _SUMS_OF_TFLITE.format("left"),
+        "*",
+    ): "all three multipliers of a sum are below one: nothing is shifted left",
+    (_WIDE, _SUMS_OF_TFLITE.format("sum"), "31|32"): "at most 2^30, as register, and there is no zero point",
+    (
+        _WIDE,
+        "requantize.encoding",
+        "half_even|carry_shift",
+    ): "a tie of 31 bits is seen in 15 under an odd 31-bit multiplier only (...7fff): there it goes up either way",
+    (_WIDE, "requantize.doubled", "34|40|48|64"): (
+        "its result is cast to 32 bits: twice that, and the bit to be rounded off, are in the lowest 33"
+    ),
+    (_WIDE, "requantize.product", "64"): "a sum below 2^47 (which TFLite asserts) times a multiplier of 15 bits",
     (
         "litert_ruy_x86",
-        "add.inputs.middle|add.inputs.sum|add.inputs.doubled",
+        "add.whole.inputs.middle|add.whole.inputs.sum|add.whole.inputs.doubled",
         "Cast(bits=32)|Cast(bits=32, overflow=saturate)|31|32|34|40|48|64",
-    ): "as add.requantize.register: an operand is below 2^28, and twice of it below 2^29",
-    ("litert_ruy_x86", "add.inputs.product", "64"): "an operand below 2^28 times a multiplier below 2^31",
+    ): "as register: an operand is below 2^28, and twice of it below 2^29",
+    ("litert_ruy_x86", "add.whole.inputs.product", "64"): "an operand below 2^28 times a multiplier below 2^31",
+    ("litert_ruy_x86", "add.whole.inputs.first", "half_up"): (
+        "its exponent is applied before the multiplier (early): a second rounding has nothing to round"
+    ),
     (
         "litert_*|tflm",
         "functions.sigmoid.quotient|functions.tanh.quotient",
@@ -66,29 +110,31 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("litert_*", "functions.softmax.rounding", "half_up"): "a softmax is positive: half up is half away from zero",
     (
         "litert_ruy_x86",
-        "add.requantize.middle",
+        "add.whole.requantize.middle|add.repeated.whole.requantize.middle",
         "Cast(bits=16)",
     ): "the zero point is added in 16 bits: that it wrapped before is the same",
     (
         "litert_ruy_x86",
         "overrides[1].requantize.shared|overrides[6].requantize.shared|overrides[7].requantize.shared|"
-        "overrides[9].requantize.shared",
+        "overrides[8].requantize.shared|overrides[9].requantize.shared",
         "True",
     ): "TFLite's uint8 weights have one scale",
+    ("litert_ref", "overrides[0].requantize.shared", "True"): "TFLite's uint8 weights have one scale",
     (
         "litert_ruy_x86",
         "overrides[0].requantize.sum|overrides[1].requantize.sum|overrides[6].requantize.sum|"
-        "overrides[7].requantize.sum|overrides[9].requantize.sum|convert.sum",
+        "overrides[7].requantize.sum|overrides[8].requantize.sum|overrides[9].requantize.sum|convert.whole.sum|"
+        "convert.rest.sum|mean.requantize.sum|multiply.rest.sum",
         "32",
-    ): (
-        "a quotient of two float32 numbers below a power of two is at most 1 - 2^-24 of it: behind the first rounding "
-        "what fits 32 bits is below 2^31 - 128, and the zero point at most 127"
+    ): _QUOTIENT,
+    ("litert_ref", "overrides[0].requantize.sum|convert.sum|mean.requantize.sum|multiply.sum", "32"): _QUOTIENT,
+    ("tflm", "convert.sum|mean.requantize.sum", "32"): _QUOTIENT,
+    ("tflm", "functions.sigmoid.radius|functions.tanh.radius", "14"): _PAST_THE_END,
+    ("tflm", "functions.tanh.radius", "7|8|12"): _PAST_THE_END,
+    ("litert_*|tflm", "functions.other.precision", "float32_once"): (
+        "TFLite's Elu has the factor 1: it is one operation, rounded once"
     ),
-    (
-        "litert_ruy_x86",
-        "overrides[0].grouping|overrides[5].grouping|overrides[9].grouping",
-        "dense",
-    ): "a fully connected layer has one group, and so have the transposed convolutions that TFLite has",
+    ("litert_*|tflm", "functions.other.library", "fdlibm"): "only a tanh asks for it",
     ("litert_xnnpack", "convert.first", "half_up"): (
         "without a normalized multiplier there is no exponent: a second rounding has nothing to round"
     ),
@@ -159,7 +205,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
 """(target, field, value) to the proof; alternatives are written A|B, and a star ends a prefix."""
 
 PROOFS = """
-1. FORBID wraps; that it counts a violation changes no integer.
+1. FORBID wraps; that it counts a violation changes no integer. So it does where a shift to the left leaves a register.
 2. A level without a size adds all that is left: that only its first group is one has no meaning.
 3. A register that holds every sum that can reach it never overflows; its width and its overflow then do not matter.
    The bound is the size of the level times the largest product of the operands' types, or of the products' register.
@@ -192,8 +238,10 @@ PROOFS = """
 22. A register into which nothing is shifted right rounds nothing, and rounding down needs none of the bits that go: how
     it would round, and how many of them it sees, has no meaning.
 23. A register of products that wraps in no fewer bits than the only level, which wraps: reduction modulo 2^n again.
-24. Where nothing has a zero point, none is in the operands, and none is owed.
-25. Only windows that slide are averaged otherwise where weights are of the older kind: a mean does not ask.
+24. Where nothing has a zero point, none is in the operands, none is owed, and none is added: not before, not after a
+    rounding; a register that holds the result holds it. Raw integers and centred ones are the same.
+25. Only windows that slide are averaged otherwise where weights are of the older kind: a mean does not ask; nor does
+    anything where the machine takes no such weights.
 26. A float32 has 24 bits: a multiplier of a quotient in float32 is exact from 24 bits on, however it is encoded.
 27. Slopes are requantized to integers without a zero point, each by a multiplier of its own; what adds it is the table.
 28. Without a rule of their own, differences follow that of sums.
@@ -207,8 +255,10 @@ def normal(target: Target) -> Any:
     signs_x = {t.signed for t in scheme.activations}
     signs_w = {t.signed for t in scheme.weights}
     widest = max(t.bits for t in scheme.activations)
+    if not scheme.zero_points and signs_x == {True}:  # 24: a clamp to the output's own bits is the output's clamp (13)
+        target, widest = _without_zero_points(target), widest - 2
     sums, extents = {}, _extents(target)
-    groupings = ("depthwise", "grouped", "single", "dense")
+    groupings = ("depthwise", "multiplied", "grouped", "single", "dense")
     every = itertools.product(("Conv", "ConvTranspose", "Gemm"), groupings, signs_x, signs_w, extents)
     for op, grouping, x, w, extent in every:
         if op != "Gemm" or grouping in ("single", "dense"):
@@ -216,6 +266,8 @@ def normal(target: Target) -> Any:
             zeros = scheme.zero_points or scheme.weight_zero_points
             sums[op, grouping, x, w, extent] = _sum(found, _most(target, x, w, found.mac), widest, zeros)
     target = replace(target, subtract=target.subtract or target.add)  # 28
+    if isinstance(target.average_pool, Divide) and signs_w == {True} and not scheme.weight_zero_points:  # 25
+        target = replace(target, average_pool=replace(target.average_pool, older=False))
     others = {
         name: _rule(getattr(target, name), name, widest)
         for name in target.__struct_fields__
@@ -223,6 +275,27 @@ def normal(target: Target) -> Any:
         not in ("name", "description", "source", "fidelity", "verified_with", "mac", "bias", "requantize", "overrides")
     }
     return sums, others
+
+
+def _without_zero_points(value: Any) -> Any:
+    """A rule, and those inside it, where every zero point is 0 (24)."""
+    if isinstance(value, tuple):
+        return tuple(map(_without_zero_points, value))
+    if not isinstance(value, Struct) or isinstance(value, Table):
+        return value
+    inside = {name: _without_zero_points(getattr(value, name)) for name in value.__struct_fields__}
+    value = replace(value, **inside)
+    match value:
+        case FixedPoint(sum=int(bits)):
+            held = value.register if value.first is not None else 65
+            if value.middle is not None and value.middle.signed and value.middle.overflow is Overflow.WRAP:
+                held = min(held, value.middle.bits)
+            value = replace(value, sum=None if bits >= held else bits)
+        case Divide():
+            value = replace(value, centred=False)
+    if isinstance(value, FixedPoint | PowerOfTwo | Float32Scale | Float64Scale):
+        value = replace(value, zero_point="after") if not isinstance(value, FixedPoint) or value.sum is None else value
+    return value
 
 
 def _extents(target: Target) -> list[Extent]:
@@ -383,6 +456,9 @@ def _rule(value: Any, place: str, widest: int) -> Any:
 
 def _fixed_point(rule: FixedPoint, place: str, widest: int) -> FixedPoint:
     rule = replace(rule, encoding=_POSITIVE.get(rule.encoding, rule.encoding), middle=_cast(rule.middle))  # 7
+    rule = replace(rule, left=_wrapping(rule.left))  # 1
+    if rule.lanes is not None:
+        rule = replace(rule, lanes=replace(rule.lanes, left=_wrapping(rule.lanes.left)))
     if rule.first is None:
         rule = replace(rule, register=32)  # 10
     if rule.keep == rule.bits:

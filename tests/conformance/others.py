@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from conformance.building import KINDS, Case, Kind, around, case, everything, integers, pairs
-from conformance.truths import ORT
+from conformance.truths import ORT, TFLITE
+from intsim.graph import Graph, Node
 from intsim.integers import Affine, affine
+from intsim.quantized import QuantizedGraph
 
 ADD_SCALES = {
     "general scales": (0.0213, 0.0377, 0.0551),
@@ -28,6 +30,8 @@ def _below_a_tie(k: int, c: int) -> tuple[float, float, float]:
     one = ((2 * k + 1) * 2.0**19 - 1) * 2.0**-20
     return one, one, float(c)
 
+
+SUMS_IN_ROWS = ("one operand has the output's", "into a far finer scale")
 
 ADD_NEAR_TIES = {
     f"{2 * k + 1}/2 of {c}, less 2^-20": _below_a_tie(k, c) for k, c in ((2, 3), (4, 7), (8, 13), (4, 5), (5, 9))
@@ -50,6 +54,13 @@ MULTIPLY_SCALES = {
 TIED_MULTIPLIERS = ((85651.0, 40367.0, 2.0**40, 232), (101235.0, 40447.0, 2.0**41, 251))
 """Scales whose product lies exactly between two 31-bit multipliers, and a factor with which 8 bits tell one from the
 other."""
+TIED_SLOPES = (
+    (43737.0, 83401.0, 2.0**40, 127 - 181, 204),
+    (38275.0, 62579.0, 2.0**40, 127 - 80, 175),
+    (124277.0, 72415.0, 11980615.0 * 2.0**15, 127 - 237, 45),
+)
+"""Likewise, an integer below a zero point of 127 and a slope; the last product a little above a multiplier, and rounded
+by float32."""
 ROUNDED_RATIOS = ((7, 46), (7, 6))
 """p / q in float32 makes other integers than a division by q: 23 * 7 / 46 is a tie for one of them only."""
 
@@ -86,13 +97,42 @@ def _zeros(rng: np.random.RandomState, count: int) -> list[int]:
 
 def add(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     """Every pair of 8-bit operands."""
-    yield from _sums(kind, rng, "add", "Add")
+    made = list(_sums(kind, rng, "add", "Add"))
     for sa, sb, sy, b in OPERANDS_AT_TIES:
         one = everything(kind.type).reshape(1, -1)
         affines = [kind.affine(s, 0) for s in (sa, sb, sy)]
         x = [one, np.full_like(one, affines[1].zero + b)]
-        yield case(kind, "add", f"add, an operand at a tie, {sa:g} {sb:g} {b}", "Add", x, affines[:2], affines[2],
-                   one.shape[1:])  # fmt: skip
+        made.append(case(kind, "add", f"add, an operand at a tie, {sa:g} {sb:g} {b}", "Add", x, affines[:2], affines[2],
+                         one.shape[1:]))  # fmt: skip
+    yield from made
+    if kind.name == "s8":
+        few = [c for c in made if c.name.removeprefix("add, ") in SUMS_IN_ROWS or "a tie" in c.name]
+        for one in (*few, *_next_to_ties(kind)):
+            yield _in_rows(one)
+            yield _in_rows(one, beside_one=True)
+
+
+def _next_to_ties(kind: Kind) -> Iterator[Case]:
+    """Operands of which all add up to what makes the tie; of a multiplier that ties, of every sum."""
+    low, high, q = kind.type.low, kind.type.high, everything(kind.type).astype(np.int64)
+    for family, scales in ADD_NEAR_TIES.items():
+        below = "2^-20" in family
+        a, b, y = (kind.affine(s, z) for s, z in zip(scales, (-3, 3, -60) if below else (-128,) * 3, strict=True))
+        others = [int(scales[2]) - (q - a.zero)] if below else [q - a.zero, q - a.zero + 1]
+        x = [np.tile(q, len(others)), np.clip(np.concatenate(others) + b.zero, low, high)]
+        yield case(kind, "add", f"add, {family}", "Add", [v.astype(kind.type.dtype).reshape(1, -1) for v in x], [a, b],
+                   y, (x[0].size,))  # fmt: skip
+
+
+def _in_rows(one: Case, beside_one: bool = False) -> Case:
+    """Some of its integers in samples of 15, which fill no vector of 16; or in samples of 8 `beside_one` other."""
+    n = 8 if beside_one else 15
+    x = [np.resize(v.reshape(-1)[:512], (-(-min(v.size, 512) // n), n)) for v in one.x.values()]
+    if beside_one:
+        x[1] = x[1][:, :1]
+    affines, (node,) = one.source.affines, one.source.graph.nodes
+    return case(KINDS[one.kind], one.op, f"{one.name}, {'eight and one' if beside_one else 'in rows'}", node.op, x,
+                [affines[name] for name in one.x], affines["y"], (n,))  # fmt: skip
 
 
 def subtract(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
@@ -147,7 +187,14 @@ BY_PLACE = (
 
 
 def multiply(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
-    """Every pair of 8-bit operands."""
+    """Every pair of 8-bit operands; those that need no large tensor in rows that fill no vector, too."""
+    made = list(_products(kind, rng))
+    yield from made
+    if kind.name == "s8":
+        yield from (_in_rows(c) for c in made if len(c.x) == 2 and " of (" not in c.name and "general" not in c.name)
+
+
+def _products(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     wide = 1 << kind.type.bits - 8
     for family, scales in MULTIPLY_SCALES.items():
         x, zeros = pairs(rng, kind.type), _zeros(rng, 3)
@@ -175,6 +222,14 @@ def multiply(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         x = [v[:, :1] for v in pairs(rng, kind.type)]
         a, b, y = (kind.affine(s, z) for s, z in ((ratio, 0), (0.125, 0), (0.125 * wide, -1)))
         yield case(kind, "mul", f"mul, far up, {ratio}", "Mul", x, [a, b], y, x[0].shape[1:])
+    if kind.name == "s8":  # -2^14 times 2^17 (1 - 2^-30), which is no float32, and the zero point leave 32 bits
+        a, b, y = (kind.affine(s, z) for s, z in ((2.0**17 - 4, 0), (1 + 2.0**-15, -128), (1.0, -128)))
+        one = everything(kind.type).reshape(1, -1)
+        yield case(kind, "mul", "mul, far up, without zero points", "Mul", [one, np.full_like(one, 25)],
+                   [kind.affine(s, 0) for s in (FAR_ABOVE_ONE[1], 0.125)], kind.affine(0.125, 0),
+                   one.shape[1:])  # fmt: skip
+        yield case(kind, "mul", "mul, far up, to the end of 32 bits", "Mul", [one, np.zeros_like(one)], [a, b], y,
+                   one.shape[1:])  # fmt: skip
     x = [v[:, :1] for v in pairs(rng, kind.type)]
     a, b, y = (kind.affine(s, -128) for s in (LARGEST, 0.125, 0.125))
     yield case(kind, "mul", "mul, as far up as XNNPACK goes", "Mul", x, [a, b], y, x[0].shape[1:])
@@ -197,6 +252,10 @@ def largest(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
 
 def average_pool(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     """Windows of several sizes, odd zero points; with padding that is not counted, and that is."""
+    if kind.sums_only:
+        if kind.name in TFLITE:
+            yield _older_pool(kind, rng)
+        return
     for k, s, pads, include, ratio in (
         ((2, 2), (2, 2), (0,) * 4, 0, 1.0),
         ((3, 3), (2, 2), (1,) * 4, 0, 1.0),
@@ -215,6 +274,27 @@ def average_pool(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
             [integers(rng, kind.type, (2, 6, *size))], [x], y, (6, *positions), attributes,
         )  # fmt: skip
     yield from _below_ties(kind, 207)
+
+
+def _older_pool(kind: Kind, rng: np.random.RandomState) -> Case:
+    """After a convolution that changes nothing: by its weights a network is known to be one of uint8."""
+    x, a = integers(rng, kind.type, (2, 4, 12, 12)), kind.affine(1.0, 5)
+    attributes = {"strides": (1, 1), "dilations": (1, 1), "pads": (0,) * 4, "group": 1, "kernel_shape": (1, 1)}
+    window = {"kernel_shape": (2, 2), "strides": (2, 2), "dilations": (1, 1), "pads": (0,) * 4, "count_include_pad": 0}
+    graph = Graph(
+        name="average pool of uint8",
+        inputs=("x0",),
+        outputs=("y",),
+        nodes=(
+            Node(name="conv", op="Conv", inputs=("x0", "w", "b"), outputs=("c",), attributes=attributes),
+            Node(name="pool", op="AveragePool", inputs=("c",), outputs=("y",), attributes=window),
+        ),
+        constants={"w": np.eye(4, dtype=np.uint8).reshape(4, 4, 1, 1) + np.uint8(3), "b": np.zeros(4, np.int32)},
+        shapes={"x0": (4, 12, 12), "c": (4, 12, 12), "y": (4, 6, 6)},
+    )
+    affines = {"x0": a, "c": a, "y": a, "w": affine(1.0, 3, kind.weight), "b": affine(1.0, 0, kind.bias)}
+    return Case(name=graph.name, op="average pool", kind=kind.name, x={"x0": x},
+                source=QuantizedGraph(graph=graph, affines=affines))  # fmt: skip
 
 
 def _below_ties(kind: Kind, side: int) -> Iterator[Case]:
@@ -331,12 +411,22 @@ def logistic(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     """Every integer at several scales."""
     yield from _curve(kind, "logistic", "Sigmoid", _unit(kind, 0))
     yield from _beside_ties(kind, "logistic", "Sigmoid", _unit(kind, 0), 0.14668117463588715)
+    if kind.name in ("s8", "s16"):  # 8 bits: -6 is next to what TFLM calls the end, were this at 12 / 2; 16 bits: 2^-12
+        yield _sixteenths(kind, "logistic", "Sigmoid", _unit(kind, 0))
+
+
+def _sixteenths(kind: Kind, op: str, node: str, y: Affine) -> Case:
+    x = everything(kind.type).reshape(1, -1)
+    a = kind.affine(0.0625 / (1 << kind.type.bits - 8), 5)
+    return case(kind, op, f"{op}, sixteenths", node, [x], [a], y, x.shape[1:])
 
 
 def tanh(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     """Every integer at several scales."""
     yield from _curve(kind, "tanh", "Tanh", _unit(kind, -1))
     yield from _beside_ties(kind, "tanh", "Tanh", _unit(kind, -1), 0.04102866351604462)
+    if kind.name == "s16":
+        yield _sixteenths(kind, "tanh", "Tanh", _unit(kind, -1))
 
 
 def _beside_ties(kind: Kind, op: str, node: str, y: Affine, scale: float) -> Iterator[Case]:
@@ -351,6 +441,20 @@ def hard_swish(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     yield from _unary(kind, "hard swish", "HardSwish", [None, kind.affine(0.031, 9)])
 
 
+def elu(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
+    """Every integer at several scales, of the one type and the one alpha that TFLite has."""
+    if kind.name == "s8":
+        yield from _unary(kind, "elu", "Elu", [None, kind.affine(0.031, 9)], {"alpha": 1.0})
+        x = everything(kind.type).reshape(1, -1)
+        for sx, sy in (
+            (0.5, 1.0),
+            (0.01770351082086563, 2.0**-7),
+            (0.026447754353284836, 2.0**-7),
+        ):  # found by a search
+            yield case(kind, "elu", f"elu, a tie in float32, {sx:.4g}/{sy:.4g}", "Elu", [x], [kind.affine(sx, 0)],
+                       kind.affine(sy, 0), x.shape[1:], {"alpha": 1.0})  # fmt: skip
+
+
 def leaky_relu(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     """Every integer at several scales and slopes."""
     few = kind.type.bits > 8  # a table of 16 bits takes its time
@@ -362,11 +466,21 @@ def leaky_relu(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         yield case(kind, "leaky relu", f"leaky relu, {p}/{q}", "LeakyRelu", [x], [kind.affine(p, 2 * p + 1)],
                    kind.affine(q, -3), x.shape[1:], {"alpha": 0.5})  # fmt: skip
     if few:
+        for e in (14, 18):
+            yield case(kind, "leaky relu", f"leaky relu, far up, {e}", "LeakyRelu", [x], [kind.affine(0.7 * 2.0**e, 0)],
+                       kind.affine(1.0, 0), x.shape[1:], {"alpha": 2.0**-6})  # fmt: skip
         return
     for sx, sy in (*RATIONALS, (3, 2), *((0.7 * 2.0**e, 1.0) for e in (9, 14, 18, 26))):
         x = everything(kind.type).reshape(1, -1)
         yield case(kind, "leaky relu", f"leaky relu, 2^-10 below zero, {sx:g}/{sy:g}", "LeakyRelu", [x],
                    [kind.affine(sx, 3)], kind.affine(sy, -5), x.shape[1:], {"alpha": 2.0**-10})  # fmt: skip
+    if kind.name == "s8":
+        for p, q in TIED_QUOTIENTS:
+            yield case(kind, "leaky relu", f"leaky relu, a multiplier that ties, {p:g}/{q:g}", "LeakyRelu", [x],
+                       [kind.affine(p, -128)], kind.affine(q, -128), x.shape[1:], {"alpha": 0.5})  # fmt: skip
+        yield case(kind, "leaky relu", "leaky relu, a product that float32 rounds to a tie", "LeakyRelu", [x],
+                   [kind.affine(1 + 2.0**-12, 3)], kind.affine(683 * 2.0**-10, 121), x.shape[1:],
+                   {"alpha": 1 + 2.0**-12})  # fmt: skip
     yield case(kind, "leaky relu", "leaky relu, three halves below zero", "LeakyRelu", [x], [kind.affine(192.0, 31)],
                kind.affine(1.0, -5), x.shape[1:], {"alpha": 2.0**-7})  # fmt: skip
 
@@ -398,7 +512,12 @@ def prelu(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         yield case(kind, "prelu", "prelu, ties that 20 bits miss", "PRelu",
                    [np.resize(everything(kind.type), (1, 5, 16, 16))], [x], y, (5, 16, 16), {},
                    {"slope": (integer.astype(slopes.type.dtype), slope)})  # fmt: skip
-    for e in (9, 14, 18, 26) if kind.type.bits == 8 else ():
+    for sx, ss, sy, q, k in TIED_SLOPES if kind.name == "s8" else ():
+        x = np.full((1, 1, 1, 2), q, kind.type.dtype)
+        slope = np.full((1, 1, 1), k - 128, slopes.type.dtype)
+        yield case(kind, "prelu", f"prelu, a multiplier that ties, {sx:g}", "PRelu", [x], [kind.affine(sx, 127)],
+                   kind.affine(sy, 127), (1, 1, 2), {}, {"slope": (slope, kind.affine(ss, -128))})  # fmt: skip
+    for e in (9, 14, 18, 26) if kind.type.bits == 8 else (14, 18) if kind.name == "s16" else ():
         x, y, slope = kind.affine(0.7 * 2.0**e, 3), kind.affine(1.0, -5), slopes.affine(2.0**-7, 1)
         values = np.resize(everything(kind.type), (1, 2, 16, 16))
         yield case(kind, "prelu", f"prelu, far up, {e}", "PRelu", [values], [x], y, (2, 16, 16), {},
@@ -418,8 +537,11 @@ def requantize(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     more += [(kind.affine(0.99 * 2.0 ** (30 - kind.type.bits), -128), kind.affine(1.0, -5))]  # beyond 2^29
     for a, y in more:
         x = everything(kind.type).reshape(1, -1)
-        yield case(kind, "requantize", f"requantize, {a.scale[0]:g}/{y.scale[0]:g}", "Requantize", [x], [a], y,
+        one = case(kind, "requantize", f"requantize, {a.scale[0]:g}/{y.scale[0]:g}", "Requantize", [x], [a], y,
                    x.shape[1:])  # fmt: skip
+        yield one
+        if kind.name == "s8":
+            yield _in_rows(one)
     for shape in ((1,), (15,), (17,), (35,), (3, 5, 3)):
         x, a, y = integers(rng, kind.type, (8, *shape)), kind.affine(0.25, 3), kind.affine(1.0, -7)
         yield case(kind, "requantize", f"requantize of {shape}", "Requantize", [x], [a], y, shape)

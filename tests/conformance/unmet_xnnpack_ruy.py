@@ -9,8 +9,6 @@ UNMET: dict[tuple[str, str], str] = {
             "moves between types: a file of the suite has tensors of one sign and 8 bits; tests/test_moves.py holds "
             "these rules to the runtimes"
         ),
-        "average_pool.older": "pools of uint8 networks: of these the suite asks only sums of products",
-        "functions.other": "Elu and Softplus: LiteRT has no integer kernel that the suite asks",
     }.items()
 } | {
     ("litert_xnnpack", "resize.linear"): (
