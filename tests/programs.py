@@ -57,6 +57,7 @@ from intsim.target import (
     PowerOfTwo,
     QuotientSoftmax,
     Reciprocal,
+    RequantizedSum,
     RescaledSum,
     ShiftedAdd,
     Target,
@@ -330,9 +331,10 @@ def any_add(rng: Rng, sources: list[Affine], out: Affine) -> Add:
         AlignedAdd(rounding=any_rounding(rng)),
         ClippedAdd(),
         DequantizedAdd(),
+        RequantizedSum(requantize=any_requantize(rng)),
     )
     ratio = rng.uniform(0.1, 4, 3).astype(np.float32)
-    multiplier, exponent = None, None
+    multiplier, exponent, rescale = None, None, None
     match rule:
         case ThreeRescales():
             bits = multiplier_bits(rule.requantize)
@@ -351,6 +353,9 @@ def any_add(rng: Rng, sources: list[Affine], out: Affine) -> Add:
             multiplier = ratio[:2]
         case DequantizedAdd():
             multiplier = ratio
+        case RequantizedSum():
+            reach = float(sum(max(abs(end - s.zero) for end in (s.type.low, s.type.high)) for s in sources))
+            rescale = any_rescale(rng, rule.requantize, out, 1, reach)
     return Add(
         rule=rule,
         zero_points=(sources[0].zero, sources[1].zero),
@@ -359,6 +364,7 @@ def any_add(rng: Rng, sources: list[Affine], out: Affine) -> Add:
         high=out.type.high,
         multiplier=multiplier,
         exponent=exponent,
+        rescale=rescale,
         subtract=not rng.integers(3),
     )
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from intsim.arithmetic.requantize import F32, at, fixed_point, fixed_pointed, power_of_two
+from intsim.arithmetic.requantize import F32, at, fixed_point, fixed_pointed, power_of_two, requantized
 from intsim.arithmetic.rounding import cast, held, rounded, rounded_float, shifted
 from intsim.integers import Overflow, Rounding
 from intsim.program import Add
@@ -16,6 +16,7 @@ from intsim.target import (
     DequantizedAdd,
     FixedPoint,
     Float32Add,
+    RequantizedSum,
     ShiftedAdd,
     ThreeRescales,
     TwoMultipliers,
@@ -23,7 +24,9 @@ from intsim.target import (
 
 
 def add_rule(rule: AddRule, sa: float, sb: float, sy: float) -> AddRule:
-    """The rule that holds for these scales: some machines have another one for powers of two."""
+    """The rule that holds for these scales: some machines have another one for powers of two, or for unlike ones."""
+    if isinstance(rule, RequantizedSum):
+        return rule if sa == sb else add_rule(rule.unlike, sa, sb, sy)
     if not isinstance(rule, ThreeRescales) or rule.powers_of_two is None:
         return rule
     try:
@@ -50,7 +53,10 @@ def operand_shifts(add: Add) -> list[tuple[int, int]]:
 def add_numbers(
     rule: object, a: tuple[float, int], b: tuple[float, int], y: tuple[float, int], *, subtract: bool = False
 ) -> dict[str, np.ndarray]:
-    """`multiplier` and `exponent` of an Add, from the (scale, zero point) of its operands and its output (13)-(17)."""
+    """`multiplier` and `exponent` of an Add, from the (scale, zero point) of its operands and its output (13)-(17).
+
+    None for a RequantizedSum, which has a Rescale instead.
+    """
     (sa, za), (sb, zb), (sy, zy) = a, b, y
     match rule:
         case ThreeRescales():
@@ -84,6 +90,8 @@ def add_numbers(
             return {"multiplier": np.array([F32(sa) / F32(sy), F32(sb) / F32(sy)], F32)}
         case DequantizedAdd():
             return {"multiplier": np.array([sa, sb, sy], F32)}
+        case RequantizedSum():
+            return {}
     raise AssertionError(rule)
 
 
@@ -121,6 +129,9 @@ def added(a: int, b: int, add: Add) -> int:
             assert m is not None
             total = F32(a - za) * m[0] + F32(sign * (b - zb)) * m[1]
             y = rounded_float(total / m[2], Rounding.HALF_EVEN) + add.zero_point
+        case RequantizedSum():
+            assert add.rescale is not None
+            return requantized((a - za) + sign * (b - zb), add.rescale, 0)
     return max(add.low, min(add.high, y))
 
 

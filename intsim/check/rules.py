@@ -38,6 +38,7 @@ from intsim.target import (
     GemmlowpSoftmax,
     InterpolatedSoftmax,
     PowerOfTwo,
+    RequantizedSum,
     ShiftedAdd,
     ThreeRescales,
     Thresholds,
@@ -52,7 +53,7 @@ def rescales(compute: Compute) -> list[Rescale]:
     match compute:
         case Dot():
             return [compute.rescale]
-        case AveragePool():
+        case AveragePool() | Add():
             return [] if compute.rescale is None else [compute.rescale]
         case Multiply():
             return [compute.rescale]
@@ -101,7 +102,13 @@ def check_add(add: Add, where: str) -> None:
         ShiftedAdd: (None, (2,)),
         ClippedAdd: (("f4", (2,)), None),
         DequantizedAdd: (("f4", (3,)), None),
+        RequantizedSum: (None, None),
     }[type(add.rule)]
+    wanted = add.rule.requantize if isinstance(add.rule, RequantizedSum) else None
+    made = add.rescale
+    require((None if made is None else made.rule) == wanted, "has a requantization that its rule has not", where)
+    ends = made is None or (made.zero_point, made.low, made.high) == (add.zero_point, add.low, add.high)
+    require(ends, "has ends, or a zero point, that its requantization has not", where)
     if numbers is not None:
         _check_numbers(add.multiplier, numbers[0], numbers[1], where)
     if exponents is not None:

@@ -100,6 +100,8 @@ NAMES = {
     "Float32Add.repeated_first": "repeated operand added first",
     "Float32Add.fused": "multiply-adds that round once",
     "AlignedAdd.rounding": "rounding",
+    "RequantizedSum.requantize": "requantization",
+    "RequantizedSum.unlike": "rule for operands of unlike scales",
     # maps
     "Resize.nearest": "place of the nearest neighbour",
     "Resize.linear": "fractions between neighbours",

@@ -21,6 +21,7 @@ from intsim.target import (
     DequantizedAdd,
     Float32Add,
     PowerOfTwo,
+    RequantizedSum,
     ShiftedAdd,
     ThreeRescales,
     TwoMultipliers,
@@ -245,6 +246,9 @@ def _terms(compute: Add) -> tuple[Tables, Tables, Rescale] | None:
             assert compute.multiplier is not None
             ra, rb = (np.float32(m) for m in compute.multiplier)
             return _clipped(compute, za, ra), _clipped(compute, zb, rb), _power(compute, Rounding.FLOOR, 0)
+        case RequantizedSum():
+            assert compute.rescale is not None
+            return _times(za, 1), _times(zb, 1), compute.rescale
         case _:
             raise AssertionError(rule)
 

@@ -5,7 +5,7 @@ from collections import Counter
 from msgspec.structs import replace
 
 from intsim.integers import Overflow
-from intsim.program import Add, Clip, Compute, Dot, Program, Step
+from intsim.program import Add, Clip, Compute, Dot, Program, Rescale, Step
 from intsim.target import ClippedAdd
 
 
@@ -33,13 +33,23 @@ def fused(program: Program) -> Program:
 def _clipped(compute: Compute, clip: Clip) -> Compute | None:
     """The computation with its clamp drawn closer, where it ends with one that the clip's ends lie in."""
     match compute:
-        case Dot() if compute.rescale.overflow is Overflow.SATURATE and compute.rescale.thresholds is None:
-            low, high = _inside(compute.rescale.low, compute.rescale.high, clip)
-            return replace(compute, rescale=replace(compute.rescale, low=low, high=high))
+        case Dot() if (rescale := _drawn(compute.rescale, clip)) is not None:
+            return replace(compute, rescale=rescale)
+        case Add() if compute.rescale is not None:
+            rescale = _drawn(compute.rescale, clip)
+            return None if rescale is None else replace(compute, rescale=rescale, low=rescale.low, high=rescale.high)
         case Add() if not isinstance(compute.rule, ClippedAdd):  # which clamps its terms too
             low, high = _inside(compute.low, compute.high, clip)
             return replace(compute, low=low, high=high)
     return None
+
+
+def _drawn(rescale: Rescale, clip: Clip) -> Rescale | None:
+    """A requantization that clamps, with its clamp drawn closer."""
+    if rescale.overflow is not Overflow.SATURATE or rescale.thresholds is not None:
+        return None
+    low, high = _inside(rescale.low, rescale.high, clip)
+    return replace(rescale, low=low, high=high)
 
 
 def _inside(low: int, high: int, clip: Clip) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from intsim.integers import Affine
 from intsim.ops.site import Site, rescale
 from intsim.ops.vectors import product_in_vectors, sum_in_vectors
 from intsim.program import Add, Extreme, Multiply, inside
-from intsim.target import AddRule, Float32Add, Requantize
+from intsim.target import AddRule, Float32Add, Requantize, RequantizedSum
 
 Pair = Add | Multiply | Extreme
 
@@ -23,12 +23,12 @@ def lower_add(node: Node, site: Site) -> Add:
     given = site.target.subtract if subtract and site.target.subtract is not None else site.target.add
     constant, first = constant_of(site)
     shapes = _shapes(site, constant, first)
-    if isinstance(given, Float32Add) and given.repeated_first:
-        given = replace(given, first=_repeated(*shapes) or given.first)
     sides = [(one.scale[0], one.zero) for one in (a, b, y)]
 
     def by(general: AddRule) -> Add:
         rule = add_rule(general, a.scale[0], b.scale[0], y.scale[0])
+        if isinstance(rule, Float32Add) and rule.repeated_first:
+            rule = replace(rule, first=_repeated(*shapes) or rule.first)
         try:
             numbers = add_numbers(rule, *sides, subtract=subtract)
         except ValueError as reason:
@@ -41,6 +41,7 @@ def lower_add(node: Node, site: Site) -> Add:
             high=y.type.high,
             multiplier=numbers.get("multiplier"),
             exponent=numbers.get("exponent"),
+            rescale=rescale(site, rule.requantize, a.scale[0]) if isinstance(rule, RequantizedSum) else None,
             subtract=subtract,
             constant=constant,
             constant_first=first,
@@ -145,7 +146,7 @@ def operands(pair: Pair, *inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def add_meaning(add: Add, *inputs: np.ndarray) -> np.ndarray:
-    """The sums (13)-(17)."""
+    """The sums (13)-(17b)."""
     a, b = operands(add, *inputs)
     return _each(lambda u, v: added(u, v, add), a, b)
 

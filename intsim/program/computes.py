@@ -108,7 +108,8 @@ class Add(Struct, frozen=True, kw_only=True, eq=False, tag=True):
     ThreeRescales: `multiplier` int64 [a, b, out], `exponent` int64 [a, b, out]. TwoMultipliers: `multiplier` int64
     [a, b], `exponent` int64 [shift to the right]. Float32Add: `multiplier` float32 [ra, rb, fixed]. AlignedAdd:
     `exponent` int64 [left a, left b, e]. ClippedAdd: `multiplier` float32 [ra, rb]. DequantizedAdd:
-    `multiplier` float32 [sa, sb, sy]. ShiftedAdd: `exponent` int64 [right a, right b].
+    `multiplier` float32 [sa, sb, sy]. ShiftedAdd: `exponent` int64 [right a, right b]. RequantizedSum: `rescale`, with
+    the zero point and the ends of the sum.
     """
 
     rule: AddRule
@@ -118,6 +119,7 @@ class Add(Struct, frozen=True, kw_only=True, eq=False, tag=True):
     high: int
     multiplier: np.ndarray | None = None
     exponent: np.ndarray | None = None
+    rescale: Rescale | None = None
     subtract: bool = False
     constant: np.ndarray | None = None
     constant_first: bool = False

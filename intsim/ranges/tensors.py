@@ -67,6 +67,8 @@ def _interval(compute: Compute, inputs: list[Interval]) -> Interval:
             return min(first[0], compute.value), max(first[1], compute.value)
         case AveragePool() if compute.rescale is not None:
             return _output(compute.rescale)
+        case Add() if compute.rescale is not None:
+            return _output(compute.rescale)
         case Add() | AveragePool() | Softmax():
             return compute.low, compute.high
         case Multiply():

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from intsim.integers import Rounding
 from intsim.target.fields import within
-from intsim.target.requantize import FixedPoint
+from intsim.target.requantize import FixedPoint, Requantize
 from intsim.target.sums import Cast
 
 
@@ -81,4 +81,20 @@ class DequantizedAdd(
     """y = half_even(f32((f32(sa * (a - za)) + f32(sb * (b - zb))) / sy)) + zy, each operation in float32."""
 
 
-AddRule = ThreeRescales | ShiftedAdd | TwoMultipliers | Float32Add | AlignedAdd | ClippedAdd | DequantizedAdd
+AnyScales = ThreeRescales | ShiftedAdd | TwoMultipliers | Float32Add | AlignedAdd | ClippedAdd | DequantizedAdd
+"""The rules that take operands of any scales, or any powers of two."""
+
+
+class RequantizedSum(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="requantized_sum"
+):
+    """(a - za) + (b - zb) as an accumulator, requantized with the real scale s / sy, where both operands have scale s.
+
+    `unlike`: the rule of operands whose scales differ.
+    """
+
+    requantize: Requantize
+    unlike: AnyScales = TwoMultipliers()
+
+
+AddRule = AnyScales | RequantizedSum

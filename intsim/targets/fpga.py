@@ -9,6 +9,7 @@ from intsim.target import (
     Level,
     Mac,
     PowerOfTwo,
+    RequantizedSum,
     RescaledSum,
     Scheme,
     Target,
@@ -50,16 +51,17 @@ FINN = Target(
     requantize=Thresholds(),
     average_pool=Divide(rounding=Rounding.FLOOR),
     mean=RescaledSum(requantize=Thresholds()),
-    add=TwoMultipliers(bits=31, rounding=Rounding.HALF_UP),
+    add=RequantizedSum(requantize=Thresholds(), unlike=TwoMultipliers(bits=31, rounding=Rounding.HALF_UP)),
     convert=Thresholds(),
     multiply=Thresholds(),
     source=(
         "Xilinx/finn-hlslib cc8db47b activations.hpp ThresholdsActivation with comp::less_equal; fastmachinelearning/"
         "qonnx cc2ec17b MultiThreshold, RoundAndClipThresholds, MinimizeAccumulatorWidth; Xilinx/finn 02147ee1 "
         "qonnx_activation_handlers.py (half steps of the output's scale; FINN narrows them to float32, here they are "
-        "exact), 01c4628a InferGlobalAccPoolLayer. There is no bias: it is in the thresholds, which gives the same "
-        "integers as adding it to an exact sum. Averages of windows of no power of two, and sums of activations of "
-        "unlike scales (which FINN streamlines away), are inferences" + EXACT
+        "exact), 01c4628a InferGlobalAccPoolLayer, InferAddStreamsLayer (integers of one scale are added, thresholds "
+        "come after). There is no bias: it is in the thresholds, which gives the same integers as adding it to an "
+        "exact sum. Averages of windows of no power of two, and sums of activations of unlike scales (which FINN "
+        "streamlines away; here by multipliers of 31 bits), are inferences" + EXACT
     ),
     fidelity="source",
 )

@@ -30,6 +30,9 @@ def rules(step: Step) -> list[str]:
             said = f"the average of each window by {_fields(compute.rule)} (18)-(21)"
             counted = "padding counts, as the input's zero point" if compute.include_pad else "padding does not count"
             return [said, counted, *([] if compute.rescale is None else [requantization(compute.rescale)])]
+        case Add() if compute.rescale is not None:
+            value = f"acc = (a - za) {'-' if compute.subtract else '+'} (b - zb), of one scale (17b)"
+            return [value, requantization(compute.rescale)]
         case Add():
             return [f"the sum of two tensors by {_fields(compute.rule)} (13)-(17)"]
         case Clip():

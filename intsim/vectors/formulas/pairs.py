@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from intsim.integers import Rounding
-from intsim.program import Add, Extreme, Multiply, Program
+from intsim.program import Add, Extreme, Multiply, Program, Rescale
 from intsim.target import Cast
 from intsim.vectors.formulas.frame import each, table_of
 from intsim.vectors.initializers import RULES, UnwrittenError, cast_of, enum, listed, rescale_of, shapes, struct
@@ -17,6 +17,9 @@ from intsim.vectors.text import literal
 def write_add(program: Program, layer: Layer, add: Add) -> str:
     """The sum or difference of two tensors, by the machine's rule."""
     n, rule = layer.index, add.rule
+    if add.rescale is not None:
+        sign, (za, zb) = "-" if add.subtract else "+", add.zero_points
+        return _requantized(program, layer, add, add.rescale, f"((wide){{}} - ({za})) {sign} ((wide){{}} - ({zb}))")
     if type(rule) not in RULES:
         raise UnwrittenError(f"{type(rule).__name__} has no formula in C")
     requantize = getattr(rule, "requantize", None)
@@ -67,11 +70,15 @@ def _terms(terms: dict[str, Any], middle: Cast | None) -> str:
 
 def write_multiply(program: Program, layer: Layer, multiply: Multiply) -> str:
     """The requantized product of two tensors."""
-    n, (za, zb) = layer.index, multiply.zero_points
-    lines, a, b = _operands(program, layer, multiply)
-    lines.append(f"static const struct rescale rescale_{n} = {rescale_of(layer, multiply.rescale)};")
-    value = f"requantized(((wide){a} - ({za})) * ((wide){b} - ({zb})), &rescale_{n}, 0)"
-    return "\n".join([*lines, "", each(layer, value)])
+    za, zb = multiply.zero_points
+    return _requantized(program, layer, multiply, multiply.rescale, f"((wide){{}} - ({za})) * ((wide){{}} - ({zb}))")
+
+
+def _requantized(program: Program, layer: Layer, pair: Add | Multiply, rescale: Rescale, value: str) -> str:
+    """A value of two operands, which stand in its two {}, requantized."""
+    n, (lines, a, b) = layer.index, _operands(program, layer, pair)
+    lines.append(f"static const struct rescale rescale_{n} = {rescale_of(layer, rescale)};")
+    return "\n".join([*lines, "", each(layer, f"requantized({value.format(a, b)}, &rescale_{n}, 0)")])
 
 
 def write_extreme(program: Program, layer: Layer, extreme: Extreme) -> str:

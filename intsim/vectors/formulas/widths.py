@@ -34,6 +34,8 @@ def wide_bits(program: Program, layer: Layer) -> int:
         return max([_rescaled_bits(rescale, 18) for rescale in compute.rescales if rescale is not None] or [32])
     if isinstance(compute, Add) and isinstance(compute.rule, ThreeRescales):
         return max(64, 18 + compute.rule.left_shift + compute.rule.requantize.bits)
+    if isinstance(compute, Add) and compute.rescale is not None:
+        return _rescaled_bits(compute.rescale, 20)
     if isinstance(compute, Multiply):
         return _rescaled_bits(compute.rescale, 36)
     if isinstance(compute, Add) and compute.exponent is not None:
