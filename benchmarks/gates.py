@@ -296,7 +296,7 @@ def row(place: int, seed: int) -> dict[str, Any]:
     case = Case(
         network=name,
         target="float",
-        classes=10,
+        chance=0.1,
         seen=[*own, *others],
         twin=here.twins,
         probe=probe(net, here.x / np.float32(255), here.y),

@@ -1,5 +1,7 @@
 """The data of a task, and when an output is right: top-1 by default, top-k or any callable."""
 
+import importlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,9 @@ Right = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """The predicate (output[n, ...], y[n, ...]) -> bool[n]: which examples are answered right."""
 
 SAVE = "save it with numpy.savez(file, x=images, y=labels)"
+
+GUESSES = 100
+"""How many of the most frequent labels are tried as answers to everything."""
 
 SLACK = 1e-3
 """How far a float input may lie outside the range of the pixels 0..255: what rounding in float32 explains."""
@@ -146,6 +151,35 @@ def top_k(k: int) -> Right:
         return before.sum(axis=1) < k
 
     return right
+
+
+def predicate(text: str) -> Right:
+    """The predicate that a word means: "top1", "top2" and so on, or "MODULE:FUNCTION". Raises IntsimError."""
+    if found := re.fullmatch(r"top([1-9]\d*)", text):
+        return top1 if found[1] == "1" else top_k(int(found[1]))
+    module, _, name = text.partition(":")
+    try:
+        right = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        what = f'"{text}" is no predicate ({error})'
+        raise IntsimError(what, where="right", mend="write top1, top2 ..., or MODULE:FUNCTION") from None
+    if not callable(right):
+        raise IntsimError(f'"{text}" is a {type(right).__name__}, not a function', where="right")
+    return right
+
+
+def guessed(right: Right, y: np.ndarray, classes: int) -> float:
+    """How often the best answer is right that is the same whatever the image: by chance nobody is right more often.
+
+    Tried are each of the most frequent labels alone and all by their frequency; without classes, labels as they are.
+    """
+    labels, counts = np.unique(y, return_counts=True)
+    labels = labels[np.argsort(-counts, kind="stable")][:GUESSES]
+    if classes > 1:
+        tried = [*np.eye(classes, dtype=np.float32)[labels], np.bincount(y, minlength=classes).astype(np.float32)]
+    else:
+        tried = list(labels.astype(np.float32)[:, None])
+    return max(float(np.mean(right(np.tile(one, (len(y), 1)), y))) for one in tried)
 
 
 def tied(output: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ def sets(**shares: float) -> list[Seen]:
 
 
 def gate(name: str, seen: list[Seen], twin: list[Seen] = (), asked: Probe | None = None) -> Gate:
-    case = Case(network="net", target=FLOAT, classes=10, seen=seen, twin=twin, probe=asked)
+    case = Case(network="net", target=FLOAT, chance=0.1, seen=seen, twin=twin, probe=asked)
     return next(one for one in judge_gates(case) if one.name == name)
 
 
@@ -202,6 +202,6 @@ def test_the_gates_catch_19_of_20_and_are_wrong_about_1_in_20() -> None:
 def test_the_record_is_of_the_networks_that_the_benchmark_makes() -> None:
     made = [(cause, name) for cause, kinds in calibration.networks().items() for name, _, _ in kinds]
     assert [(row["cause"], row["network"]) for row in RECORD["rows"]] == made
-    names = {one.name for one in judge_gates(Case(network="", target="", classes=10, seen=[]))}
+    names = {one.name for one in judge_gates(Case(network="", target="", chance=0.1, seen=[]))}
     assert {name for row in RECORD["rows"] for name in row["failed"]} <= names
     assert not re.search(r"nan|None", calibration.PAGE.read_text())

@@ -41,6 +41,7 @@ class Attack(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "cross_entropy_float64",
         "margin",
         "dlr",
+        "squared_error",
         "diva",
         "evasive",
         "overflow",

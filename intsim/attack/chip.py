@@ -13,9 +13,10 @@ from msgspec import Struct
 from intsim.attack import door
 from intsim.attack.catalogue import BOTH, Attack
 from intsim.attack.losses import LOSSES, raised
-from intsim.attack.search import Ball, Look, succeeds
+from intsim.attack.search import Ball, Look, answered, succeeds
 from intsim.attack.twin import Network
 from intsim.errors import IntsimError
+from intsim.tasks import Right, top1
 
 Tensor = Any  # torch.Tensor, without importing torch
 Inner = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
@@ -50,10 +51,13 @@ PAST = 0.01
 """How many widths beyond its edge a sum is of no more interest: it has overflowed."""
 
 
-def on_chip(attack: Attack, network: Network, chip: Chip, ball: Ball, dtype: np.dtype) -> Look:
-    """How an attack that knows the chip looks; images are handed to it as `dtype`. Raises IntsimError."""
+def on_chip(attack: Attack, network: Network, chip: Chip, ball: Ball, dtype: np.dtype, right: Right = top1) -> Look:
+    """How an attack that knows the chip looks; images are handed to it as `dtype`, `right` decides on its answers.
+
+    Raises IntsimError.
+    """
     if attack.loss == "overflow":
-        return _overflowing(attack, chip, ball, dtype)
+        return _overflowing(attack, chip, ball, dtype, right)
     torch = door.torch()
 
     def look(pixels: Tensor, y: Tensor, target: Tensor | None, wanted: bool) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -65,7 +69,7 @@ def on_chip(attack: Attack, network: Network, chip: Chip, ball: Ball, dtype: np.
         if wanted:
             (through,) = torch.autograd.grad(logits, pixels, _slopes(loss, own, chips).to(logits.dtype))
             gradient = through.double()
-        return loss.detach(), _succeeds(attack, own, chips, y, target), gradient
+        return loss.detach(), _succeeds(attack, own, chips, y, target, right), gradient
 
     return look
 
@@ -103,17 +107,16 @@ def _slopes(loss: Tensor, own: Tensor, chips: Tensor) -> Tensor:
     return sum(slope.double() for slope in found if slope is not None)
 
 
-def _succeeds(attack: Attack, own: Tensor, chips: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
-    answers = chips.detach().argmax(1)
+def _succeeds(attack: Attack, own: Tensor, chips: Tensor, y: Tensor, target: Tensor | None, right: Right) -> Tensor:
     if attack.success == "evasive":
-        return (answers != y) & (own.detach().argmax(1) == y)
-    return succeeds(attack, answers, y, target)
+        return ~answered(right, chips.detach(), y) & answered(right, own.detach(), y)
+    return succeeds(attack, chips.detach(), y, target, right)
 
 
 # ---- overflow-seeking -------------------------------------------------------------------------------------------
 
 
-def _overflowing(attack: Attack, chip: Chip, ball: Ball, dtype: np.dtype) -> Look:
+def _overflowing(attack: Attack, chip: Chip, ball: Ball, dtype: np.dtype, right: Right) -> Look:
     """Sums are driven over the edges of their registers; once one is, the chip's label away from float's as well.
 
     Worth driving are the sums whose overflow helps: one that wraps (or clamps) at the top falls, so it is one whose
@@ -143,7 +146,7 @@ def _overflowing(attack: Attack, chip: Chip, ball: Ball, dtype: np.dtype) -> Loo
         if wanted:
             past = {name: _past(torch, at[name], register) for name, register in registers.items()}
             gradient = _both(torch, pixels, logits, layers, _slopes(evasive, own, chips), past, event, chip)
-        return loss, _succeeds(attack, own, chips, y, target), gradient
+        return loss, _succeeds(attack, own, chips, y, target, right), gradient
 
     return look
 

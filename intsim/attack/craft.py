@@ -13,6 +13,7 @@ from intsim.attack.queries import queried
 from intsim.attack.search import Ball, Look, looking, searched, targets
 from intsim.attack.twin import Network
 from intsim.errors import IntsimError
+from intsim.tasks import Right, top1
 
 BATCH = 100
 """Images in one pass of the network, unless said otherwise."""
@@ -46,6 +47,7 @@ def craft(
     towards: np.ndarray | None = None,
     look: Look | None = None,
     chip: Chip | None = None,
+    right: Right = top1,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """The attacked images, of the type and on the grid of x[n, c, h, w], none further from x than the radius.
@@ -54,7 +56,8 @@ def craft(
     `eps_steps`: the radius in steps of 1/255 whatever the grid, see `ball`. `network` takes float32 pixels in 0..1. An
     image's noise depends on `seed` and its index alone. `towards`: int[n], the classes of an attack towards "given"
     ones. `look`: what the loop asks in place of `network` (which still ranks the classes of a targeted attack).
-    `chip`: what an attack asks that knows one. `progress` is told how many images are done.
+    `chip`: what an attack asks that knows one. `right`: the predicate of the task, what "wrong" answers are not (the
+    loss stays the attack's; a `look` decides itself). `progress` is told how many images are done.
 
     Raises IntsimError for images, labels or classes that do not fit, and where an attack leaves the ball.
     """
@@ -78,16 +81,16 @@ def craft(
             crafted[part] = outside.called(attack, network, x[part], y[part], allowed)
         elif attack.search != "gradient" and chip is not None:
             indices = range(part.start, part.stop)
-            crafted[part] = queried(attack, chip.answer, x[part], y[part], allowed, indices, seed)
+            crafted[part] = queried(attack, chip.answer, x[part], y[part], allowed, indices, seed, right)
         else:
             aims = _aims(attack, network, x[part], y[part], allowed, None if towards is None else towards[part])
             indices, runs = range(part.start, part.stop), []
             for run in range(attack.restarts * len(aims)):
                 start = _start(attack, x[part], allowed, (seed, run), indices)
                 runs.append((start, aims[run // attack.restarts]))
-            asked = look or looking(attack, network)
+            asked = look or looking(attack, network, right)
             if chip is not None and attack.knows == "chip" and look is None:
-                asked = on_chip(attack, network, chip, allowed, x.dtype)
+                asked = on_chip(attack, network, chip, allowed, x.dtype, right)
             crafted[part] = searched(attack, asked, (x[part], y[part]), allowed, runs)
         if progress is not None:
             progress(part.stop)

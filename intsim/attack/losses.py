@@ -73,12 +73,18 @@ def _over(gain: Tensor, logits: Tensor, ranks: tuple[int, ...]) -> Tensor:
     return gain / (ordered[:, 0] - ordered[:, lower].mean(1)).clamp(min=TINY)
 
 
+def _squared_error(output: Tensor, y: Tensor) -> Tensor:
+    """(output - y)^2, for a network with one output, whose label is the number that it should be."""
+    return (output.double()[:, 0] - y) ** 2
+
+
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cross_entropy": _cross_entropy,
     "cross_entropy_float32": _textbook("float32"),
     "cross_entropy_float64": _textbook("float64"),
     "margin": _margin,
     "dlr": _dlr,
+    "squared_error": _squared_error,
 }
 """(logits[n, classes], y[n]) -> float64[n]: what an untargeted attack raises."""
 

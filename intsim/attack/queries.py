@@ -8,6 +8,7 @@ import numpy as np
 from intsim.attack.catalogue import Attack
 from intsim.attack.search import Ball
 from intsim.errors import IntsimError
+from intsim.tasks import Right, top1
 
 Answer = Callable[[np.ndarray], np.ndarray]
 """Images[n, ...] -> outputs[n, classes], in any unit."""
@@ -27,18 +28,22 @@ def queried(
     ball: Ball,
     indices: Sequence[int],
     seed: int,
+    right: Right = top1,
 ) -> np.ndarray:
-    """What the attack finds for x[n, ...]; image i draws from a generator of `seed` and indices[i] alone."""
+    """What the attack finds for x[n, ...]; image i draws from a generator of `seed` and indices[i] alone.
+
+    It ends where an answer is not `right`.
+    """
     if not ball.on_grid:
         raise IntsimError("moves by whole steps", where=f"attack {attack.name}", mend="give the camera's grid")
     found, left = x.copy(), np.arange(len(x))
     for run in range(attack.restarts):
         rngs = [np.random.default_rng([seed, run, indices[int(i)]]) for i in left]
         if attack.search == "square":
-            images, done = _square(attack.steps, answer, x[left], y[left], ball, rngs)
+            images, done = _square(attack.steps, answer, x[left], y[left], ball, rngs, right)
         else:
             ways = np.stack([_ray(rng, x[0].size, run) for rng in rngs])
-            images, done = _rays(attack.steps, answer, x[left], y[left], ball, ways)
+            images, done = _rays(attack.steps, answer, x[left], y[left], ball, ways, right)
         found[left] = images
         left = left[~done]
         if not len(left):
@@ -66,7 +71,13 @@ def side(question: int, of: int, height: int, width: int) -> int:
 
 
 def _square(
-    steps: int, answer: Answer, x: np.ndarray, y: np.ndarray, ball: Ball, rngs: Sequence[np.random.Generator]
+    steps: int,
+    answer: Answer,
+    x: np.ndarray,
+    y: np.ndarray,
+    ball: Ball,
+    rngs: Sequence[np.random.Generator],
+    right: Right,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Vertical stripes of +-radius, then squares of one sign a channel, kept where the margin grows.
 
@@ -82,7 +93,7 @@ def _square(
 
     def asked(images: np.ndarray, who: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         outputs = answer(images.reshape(-1, *x.shape[1:]).astype(x.dtype))
-        return margins(outputs, y[who]), np.asarray(outputs).argmax(1) != y[who]
+        return margins(outputs, y[who]), ~np.asarray(right(np.asarray(outputs), y[who]), bool)
 
     stripes = np.stack([np.broadcast_to(signs(rng, shape[0], 1, width), shape) for rng in rngs])
     best = np.clip(clean + stripes, 0, int(ball.levels))
@@ -115,7 +126,7 @@ def _ray(rng: np.random.Generator, pixels: int, run: int) -> np.ndarray:
 
 
 def _rays(
-    steps: int, answer: Answer, x: np.ndarray, y: np.ndarray, ball: Ball, way: np.ndarray
+    steps: int, answer: Answer, x: np.ndarray, y: np.ndarray, ball: Ball, way: np.ndarray, right: Right
 ) -> tuple[np.ndarray, np.ndarray]:
     """The signs along which the label falls first: blocks of them are flipped, ever finer, and kept where that helps.
 
@@ -130,7 +141,7 @@ def _rays(
     def wrong(who: np.ndarray, ways: np.ndarray, far: np.ndarray) -> np.ndarray:
         images = np.clip(flat[who] + ways * far[:, None], 0, levels).astype(x.dtype).reshape(-1, *x.shape[1:])
         asked[who] += 1
-        return np.asarray(answer(images)).argmax(1) != y[who]
+        return ~np.asarray(right(np.asarray(answer(images)), y[who]), bool)
 
     def shorten(who: np.ndarray, ways: np.ndarray) -> None:
         """Where the label is wrong already a step before `reach` along `ways`, those become the image's own."""

@@ -13,6 +13,7 @@ from intsim.attack.norms import Norm
 from intsim.attack.schedule import State, moved
 from intsim.attack.twin import Network
 from intsim.errors import IntsimError
+from intsim.tasks import Right, top1
 
 Tensor = Any  # torch.Tensor, without importing torch
 
@@ -44,8 +45,8 @@ class Ball(Struct, frozen=True, kw_only=True):
         return clean + (self.norm.round(delta, self.radius) if self.on_grid else delta)
 
 
-def looking(attack: Attack, network: Network) -> Look:
-    """How an attack on a network in torch looks."""
+def looking(attack: Attack, network: Network, right: Right = top1) -> Look:
+    """How an attack on a network in torch looks, `right` being what its wrong answers are not."""
     torch = door.torch()
 
     def look(pixels: Tensor, y: Tensor, target: Tensor | None, wanted: bool) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -53,14 +54,21 @@ def looking(attack: Attack, network: Network) -> Look:
             logits = network(pixels.requires_grad_(wanted))
             loss = raised(attack.loss, logits / attack.temperature, y, target)
             gradient = torch.autograd.grad(loss.sum(), pixels)[0].double() if wanted else None
-        return loss.detach(), succeeds(attack, logits.detach().argmax(1), y, target), gradient
+        return loss.detach(), succeeds(attack, logits.detach(), y, target, right), gradient
 
     return look
 
 
-def succeeds(attack: Attack, answers: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
-    """bool[n]: whether answers[n] are what the attack is after."""
-    return answers == target if attack.success == "target" else answers != y
+def succeeds(attack: Attack, logits: Tensor, y: Tensor, target: Tensor | None, right: Right) -> Tensor:
+    """bool[n]: whether logits[n, ...] are what the attack is after."""
+    return logits.argmax(1) == target if attack.success == "target" else ~answered(right, logits, y)
+
+
+def answered(right: Right, logits: Tensor, y: Tensor) -> Tensor:
+    """bool[n]: whether logits[n, ...] answer y[n] right."""
+    if right is top1:
+        return logits.argmax(1) == y
+    return door.torch().from_numpy(np.array(right(logits.numpy(), y.numpy()), bool))
 
 
 def searched(

@@ -9,6 +9,7 @@ import click
 import msgspec
 from msgspec.structs import replace
 
+from intsim import tasks
 from intsim.cli import options, sources
 from intsim.cli.console import Out, compiling, finish, line, notice, progress
 from intsim.cli.machines import Machine, on_machines
@@ -31,6 +32,12 @@ EXAMPLE = "intsim attack cnn --target cmsis_nn_s8 --attack fgsm --calibration fa
 )
 @click.option("--eps", default="2/255,8/255", metavar="E[,E...]", help="Radii, of pixels in 0..1 (2/255,8/255).")
 @click.option("--data", "examples", metavar="XY.npz", required=True, help='Images "x" and labels "y".')
+@click.option(
+    "--right",
+    default="top1",
+    metavar="top1|topK|MODULE:F",
+    help="When an answer is right (top1): F(outputs, y).",
+)
 @click.option("--limit", type=int, metavar="N", help="Only the first N images.")
 @click.option("--seed", type=int, default=0, metavar="S", help="Of random starts and noise (default: 0).")
 @click.option("--null/--no-null", default=True, help="Judge the float null too (default: yes).")
@@ -49,6 +56,7 @@ def attack(
     attacks: tuple[str, ...],
     eps: str,
     examples: str,
+    right: str,
     limit: int | None,
     seed: int,
     null: bool,
@@ -72,7 +80,7 @@ def attack(
     from intsim.evaluate.whole import STANDS_FOR
     from intsim.report import results
 
-    data = sources.data(examples, limit=limit)
+    data, predicate = sources.data(examples, limit=limit), tasks.predicate(right)
     with compiling(out), progress(out, "attacking") as advance:
         found = evaluate(
             sources.model(model, pixels, out=out),
@@ -83,6 +91,7 @@ def attack(
             calibration=sources.calibration_images(calibration),
             null=null,
             seed=seed,
+            right=predicate,
             run=functools.partial(run, threads=threads),
             progress=lambda what, done, of: advance(done, what, of),
             **quantization,

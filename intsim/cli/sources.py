@@ -25,7 +25,7 @@ def model_path(text: str) -> Path:
     import intsim_models
 
     path = Path(text)
-    return intsim_models.path(text) if text in intsim_models.NAMES and not path.exists() else path
+    return intsim_models.path(text) if text in intsim_models.SHIPPED and not path.exists() else path
 
 
 def data(text: str, *, limit: int | None = None) -> tasks.Data:

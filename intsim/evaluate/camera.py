@@ -14,6 +14,7 @@ from intsim.attack.twin import Network
 from intsim.errors import IntsimError
 from intsim.evaluate.records import Images
 from intsim.graph import Pixels
+from intsim.tasks import Right, top1
 
 Strengths = Sequence[float] | Mapping[str, Sequence[float]]
 """Radii in steps of 1/255, for all attacks or by the attack's name."""
@@ -57,13 +58,14 @@ def attacked(
     grid: int | None = 255,
     batch: int = BATCH,
     chips: Sequence[Chip] = (),
+    right: Right = top1,
     progress: Callable[[str, int], None] | None = None,
 ) -> Iterator[Images]:
     """The clean images, then for every attack and strength those crafted on `network`, noise of each radius before.
 
     Attacks that know the chip give one set for each of `chips` (`Judge.chip`). `x[n, c, h, w]` lies on the grid
-    (`on_grid`). A strength of 0 is what the clean images are. `progress` is told which attack, and how many images
-    are done, over all sets.
+    (`on_grid`). `right`: see `craft`. A strength of 0 is what the clean images are. `progress` is told which attack,
+    and how many images are done, over all sets.
     """
     plan = crafting(planned(attacks, strengths), chips)
     yield Images(attack=None, eps_steps=0.0, grid=grid, x=x, digest=digest(x))
@@ -75,7 +77,7 @@ def attacked(
                 progress(name, before + done)
 
         how: dict[str, Any] = {"seed": seed, "grid": grid, "batch": batch, "chip": known, "progress": tell}
-        found = craft(attack, network, x, y, eps_steps, **how)
+        found = craft(attack, network, x, y, eps_steps, right=right, **how)
         on: dict[str, Any] = {} if chip is None else {"crafted_on": chip.name}
         yield Images(attack=attack, eps_steps=eps_steps, grid=grid, x=found, digest=digest(found), **on)
 

@@ -15,8 +15,13 @@ from intsim.evaluate.records import CLEAN, FLOAT, Gate, Row, bits
 from intsim.evaluate.sight import Case, Seen, is_noise
 
 
-def gates(rows: Sequence[Row], attacks: Sequence[Attack], probe: Probe | None = None) -> list[Gate]:
-    """The gates of every judge of an evaluation; `probe` is that of the float network, which is everybody's twin."""
+def gates(
+    rows: Sequence[Row], attacks: Sequence[Attack], probe: Probe | None = None, chance: float | None = None
+) -> list[Gate]:
+    """The gates of every judge of an evaluation; `probe` is that of the float network, which is everybody's twin.
+
+    `chance`: how often guessing is right; None: once in as many times as there are classes.
+    """
     found: list[Gate] = []
     known = {attack.name: attack for attack in attacks}
     floats = _seen([row for row in rows if row.target == FLOAT], known)
@@ -25,7 +30,7 @@ def gates(rows: Sequence[Row], attacks: Sequence[Attack], probe: Probe | None = 
         case = Case(
             network=network,
             target=target,
-            classes=max(len(own[0].predicted), 2),
+            chance=1 / max(len(own[0].predicted), 2) if chance is None else chance,
             seen=_seen(own, known),
             twin=() if target == FLOAT else [one for one in floats if one.own],
             probe=probe if target == FLOAT else None,

@@ -9,7 +9,7 @@ from intsim.errors import IntsimError
 from intsim.evaluate.camera import as_pixels
 from intsim.evaluate.records import FLOAT, NULL, Images, Judge, Row
 from intsim.statistics import paired, wilson
-from intsim.tasks import Right, tie_extremes, tied, top1
+from intsim.tasks import Right, guessed, tie_extremes, tied, top1
 
 FEW = 0.3
 """Of the classes, how many count as few: the 3 most frequent answers of 10."""
@@ -30,27 +30,33 @@ def judged(
     """One `Row` for every judge on every set of images, set by set, in the order of both.
 
     The first set is the clean one. Exactly one judge is FLOAT; each network has at most one NULL. `right` is the
-    predicate that decides; ties and predicted classes are counted where outputs are [n, classes]. `seed` is
-    recorded. `progress` is told the judge and the set that come next. Raises IntsimError for an output that
-    is not [n, ...] or holds NaN.
+    predicate that decides; ties and predicted classes are counted where outputs are [n, classes]. One
+    output is no class. Only `top1` leaves ties open, any other predicate decides them itself. `seed` is recorded.
+    `progress` is told the judge and the set that come next. Raises IntsimError for an output that is not [n, ...] or
+    holds NaN, and for a predicate that does not give bool[n].
     """
-    reference = _reference(judges)
+    reference, floor = _reference(judges), None
     clean: dict[int, np.ndarray] = {}
     collapsed: dict[int, bool] = {}
     rows: list[Row] = []
     for images in sets:
         pixels = as_pixels(images.x, images.grid)
         outputs = [_asked(judge, pixels, images, progress) for judge in judges]
-        correct = [np.asarray(right(output, y), bool) for output in outputs]
+        correct = [_decided(right, output, y) for output in outputs]
+        if floor is None:
+            floor = _floor(right, outputs[reference], y)
         if images.attack is None:
             clean = dict(enumerate(correct))
-            collapsed = {i: _collapsed(outputs[i], correct[i], y) for i in clean}
+            collapsed = {i: _collapsed(outputs[i], correct[i], y, floor) for i in clean}
         assert clean, "the clean images come first"
         fooled = clean[reference] & ~correct[reference]
         for i, judge in enumerate(judges):
             others = {FLOAT: reference, NULL: _null_of(judges, judge)}
             against = {name: correct[j] for name, j in others.items() if j is not None and j != i}
-            rows.append(_row(judge, images, outputs[i], correct[i], y, collapsed[i], clean[i], fooled, against, seed))
+            open_ties = right is top1 and _classified(outputs[i])
+            worst, best = tie_extremes(outputs[i], y) if open_ties else (correct[i], correct[i])
+            marks = {"correct": correct[i], "worst": worst, "best": best, "clean": clean[i], "fooled": fooled}
+            rows.append(_row(judge, images, outputs[i], marks, against, collapsed=collapsed[i], floor=floor, seed=seed))
     return rows
 
 
@@ -58,19 +64,19 @@ def _row(
     judge: Judge,
     images: Images,
     output: np.ndarray,
-    correct: np.ndarray,
-    y: np.ndarray,
-    collapsed: bool,
-    clean: np.ndarray,
-    fooled: np.ndarray,
+    marks: dict[str, np.ndarray],
     against: dict[str, np.ndarray],
+    *,
+    collapsed: bool,
+    floor: float,
     seed: int,
 ) -> Row:
-    n, count = len(y), int(correct.sum())
+    """The row of one judge's output; `marks`: bool[n], "worst" and "best" at the extremes of ties."""
+    correct, worst, best, clean, fooled = (marks[name] for name in ("correct", "worst", "best", "clean", "fooled"))
+    n, count = len(correct), int(correct.sum())
     rate = wilson(count, n)
     conditional = images.attack is not None and not collapsed
-    classified = output.ndim == 2
-    worst, best = tie_extremes(output, y) if classified else (correct, correct)
+    classified = _classified(output)
     return Row(
         network=judge.network,
         target=judge.target,
@@ -87,7 +93,7 @@ def _row(
         correct_ties_right=int(best.sum()),
         predicted=tuple(np.bincount(output.argmax(1), minlength=output.shape[1]).tolist()) if classified else (),
         top_share=top_share(output.argmax(1), output.shape[1]) if classified else 0.0,
-        at_floor=rate.low <= _most_frequent(y),
+        at_floor=rate.low <= floor,
         collapsed=collapsed,
         transferred=wilson(int((~correct & fooled).sum()), int(fooled.sum())) if conditional else None,
         fooled=wilson(int((~correct & clean).sum()), int(clean.sum())) if conditional else None,
@@ -112,17 +118,32 @@ def top_share(classes: np.ndarray, of: int) -> float:
     return float(counts[: max(1, math.floor(FEW * of + 0.5))].sum() / max(1, len(classes)))
 
 
-def _collapsed(output: np.ndarray, correct: np.ndarray, y: np.ndarray) -> bool:
-    """Whether clean answers are no better than the most frequent label, or few answers cover too much."""
-    floor = wilson(int(correct.sum()), len(y)).low <= _most_frequent(y)
-    if output.ndim != 2:
-        return floor
+def _collapsed(output: np.ndarray, correct: np.ndarray, y: np.ndarray, floor: float) -> bool:
+    """Whether clean answers are no better than the best single answer, or few answers cover too much."""
+    at_floor = wilson(int(correct.sum()), len(y)).low <= floor
+    if not _classified(output):
+        return at_floor
     labels, answered = top_share(y, output.shape[1]), top_share(output.argmax(1), output.shape[1])
-    return floor or answered > labels + MUCH * (1 - labels)
+    return at_floor or answered > labels + MUCH * (1 - labels)
 
 
-def _most_frequent(y: np.ndarray) -> float:
-    return float(np.bincount(y).max() / len(y))
+def _classified(output: np.ndarray) -> bool:
+    return output.ndim == 2 and output.shape[1] > 1
+
+
+def _floor(right: Right, output: np.ndarray, y: np.ndarray) -> float:
+    """How often the best single answer is right: under `top1` the most frequent label."""
+    if right is top1 or output.ndim != 2:
+        return float(np.bincount(y).max() / len(y))
+    return guessed(right, y, output.shape[1])
+
+
+def _decided(right: Right, output: np.ndarray, y: np.ndarray) -> np.ndarray:
+    found = np.asarray(right(output, y))
+    if found.shape != y.shape or found.dtype != bool:
+        what = f"gives {found.dtype} {found.shape} for {len(y)} examples"
+        raise IntsimError(what, where="right", mend="give (output[n, ...], y[n]) -> bool[n]")
+    return found
 
 
 def _reference(judges: Sequence[Judge]) -> int:

@@ -40,20 +40,29 @@ def fake_judge(quantized: QuantizedGraph, *, network: str) -> Judge:
 
 
 def program_judge(
-    program: Program, run: Run, *, network: str, target: str, output: str = "", known: Graph | None = None
+    program: Program,
+    run: Run,
+    *,
+    network: str,
+    target: str,
+    output: str = "",
+    known: Graph | None = None,
+    real: bool = False,
 ) -> Judge:
     """The integers that the program gives at an output, the first where it is ""; they order as its logits do.
 
     `known`: the float network that attacks which know the chip take gradients of; None: none is crafted on it.
+    `real`: their real values, in float32, for a predicate that minds more than their order.
     """
     name = output or next(iter(program.outputs))
     pixels = next(iter(program.inputs.values())).pixels
 
     def answer(images: np.ndarray) -> np.ndarray:
         x = images if images.dtype == np.uint8 or pixels is None else pixels.to_input(images)
-        return run(program, x).integers[name]
+        found = run(program, x)
+        return (found.logits if real else found.integers)[name]
 
-    chip = None if known is None else chip_of(program, run, known, f"{network} on {target}", output=name)
+    chip = None if known is None else chip_of(program, run, known, f"{network} on {target}", output=name, real=real)
     return Judge(network=network, target=target, answer=answer, chip=chip)
 
 
@@ -80,10 +89,11 @@ def judges(
     null: bool = True,
     seed: int = 0,
     known: Graph | None = None,
+    real: bool = False,
 ) -> Iterator[Judge]:
     """The judges beside float: for every way in which it was quantized, its null, fake-quant, ideal, the programs.
 
-    `known`: see `program_judge`.
+    `known`, `real`: see `program_judge`.
     """
     for network, group in _by_quantization(graph, programs).items():
         source = group[0].source
@@ -92,9 +102,11 @@ def judges(
         yield fake_judge(source, network=network)
         names = [", ".join(program.targets) for program in group]
         if IDEAL not in names:
-            yield program_judge(lower(source, TARGETS[IDEAL]), run, network=network, target=IDEAL, known=known)
+            yield program_judge(
+                lower(source, TARGETS[IDEAL]), run, network=network, target=IDEAL, known=known, real=real
+            )
         for name, program in zip(names, group, strict=True):
-            yield program_judge(program, run, network=network, target=name, known=known)
+            yield program_judge(program, run, network=network, target=name, known=known, real=real)
 
 
 def _by_quantization(graph: Graph, programs: Sequence[Program]) -> dict[str, list[Program]]:

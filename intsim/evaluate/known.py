@@ -15,11 +15,13 @@ EXACT = ":exact"
 """What the name of a step beside another ends with that forms the same sums, in no register."""
 
 
-def chip_of(program: Program, run: Callable[..., Result], graph: Graph, name: str, *, output: str = "") -> Chip:
+def chip_of(
+    program: Program, run: Callable[..., Result], graph: Graph, name: str, *, output: str = "", real: bool = False
+) -> Chip:
     """The `Chip` of a program, whose images are pixels as a judge takes them; `run`: intsim.run.
 
     `graph`: the float network that was quantized, its gradients stand for the chip's. `output`: of the program, the
-    first where it is "".
+    first where it is "". `real`: answers are the integers' real values, not the integers.
     """
     out = output or next(iter(program.outputs))
     pixels = next(iter(program.inputs.values())).pixels
@@ -29,7 +31,8 @@ def chip_of(program: Program, run: Callable[..., Result], graph: Graph, name: st
         return images if images.dtype == np.uint8 or pixels is None else pixels.to_input(images)
 
     def answer(images: np.ndarray) -> np.ndarray:
-        return run(program, entered(images)).integers[out]
+        found = run(program, entered(images))
+        return (found.logits if real else found.integers)[out]
 
     def sums(images: np.ndarray) -> dict[str, np.ndarray]:
         traces = {layer: f"{_step(program, layer).outputs[0]}{EXACT}:accumulator" for layer in registers}
@@ -41,7 +44,7 @@ def chip_of(program: Program, run: Callable[..., Result], graph: Graph, name: st
     return Chip(
         name=name,
         answer=answer,
-        scale=program.outputs[out].affine.scale[0],
+        scale=1.0 if real else program.outputs[out].affine.scale[0],
         sums=sums,
         registers=registers,
         inner=traced(graph, list(registers)),

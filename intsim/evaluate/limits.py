@@ -39,11 +39,11 @@ def _chance(case: Case) -> Gate:
     far = [one for one in crafted(case.seen) if one.eps_steps >= LARGE and attack_of(one).norm == "linf"]
     rule, settle = f"From {LARGE:g}/255 on an attack leaves no more than chance", f"pgd at {LARGE:g}/255, crafted on it"
     if not far:
-        return unknown(case, "chance", settle, rule, limit=1 / case.classes)
+        return unknown(case, "chance", settle, rule, limit=case.chance)
     least = min(far, key=lambda one: one.share)
     said = f"{rule}: {least.name} leaves {100 * least.share:.1f} %"
     spoils = () if (passed := by_chance(case, least)) else (least.name,)
-    return made(case, "chance", passed, least.share, 1 / case.classes, said, spoils=spoils, settle=settle)
+    return made(case, "chance", passed, least.share, case.chance, said, spoils=spoils, settle=settle)
 
 
 def _loss_gap(case: Case) -> Gate:

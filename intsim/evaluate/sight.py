@@ -39,11 +39,14 @@ class Seen(Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Case(Struct, frozen=True, kw_only=True, eq=False):
-    """A judge before the gates: what it saw, what its float twin saw of images crafted on the twin, and its probe."""
+    """A judge before the gates: what it saw, what its float twin saw of images crafted on the twin, and its probe.
+
+    `chance`: how often guessing is right.
+    """
 
     network: str
     target: str
-    classes: int
+    chance: float
     seen: Sequence[Seen]
     twin: Sequence[Seen] = ()
     probe: Probe | None = None
@@ -98,7 +101,7 @@ def is_doubled(less: Attack, more: Attack) -> bool:
 
 def by_chance(case: Case, one: Seen) -> bool:
     """Whether guessing may be right as often."""
-    return wilson(int(one.right.sum()), len(one.right)).low <= 1 / case.classes
+    return wilson(int(one.right.sum()), len(one.right)).low <= case.chance
 
 
 def names(seen: Sequence[Seen]) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from intsim.graph import Graph, Pixels
 from intsim.partition import Mixed
 from intsim.program import Program
 from intsim.target import Target
-from intsim.tasks import Data, Right, top1
+from intsim.tasks import Data, Right, guessed, top1
 
 PACKAGES = ("intsim", "numpy", "scipy", "torch")
 Radii = str | float | Sequence[str | float]
@@ -73,8 +73,10 @@ def evaluate(
     One target, attack or radius stands for a list of it. `calibration` and `quantization`: see `intsim.build`. Where
     `model` is quantized, its dequantized weights are the float network, and it is called so. `null`: whether the float
     null is judged too. `grid`: the camera's levels are 0..grid; None: floats. `cell`: the primary comparison's target,
-    attack and radius in steps of 1/255 (`ladder.primary`). `run`: what runs programs, `intsim.run` unless given. `keep`
-    is handed every set of images. Raises IntsimError for whatever does not fit, before anything is crafted.
+    attack and radius in steps of 1/255 (`ladder.primary`). `right`: which outputs[n, ...] answer y[n] right, for the
+    attacks too (what an attack raises is its `loss`); any but `top1` is shown real values, in float32. `run`: what runs
+    programs, `intsim.run` unless given. `keep` is handed every set of images. Raises IntsimError for whatever does not
+    fit, before anything is crafted.
     """
     chosen = [find(attack) if isinstance(attack, str) else attack for attack in _several(attacks)]
     held = _held(model, pixels)
@@ -82,8 +84,9 @@ def evaluate(
     x, y = _examples(data, graph, grid)
     strengths = _strengths(eps, chosen, grid)
     programs = _programs(held, list(_several(targets)), calibration, quantization)
-    known = graph if any(attack.knows == "chip" for attack in chosen) else None
-    beside = judges(graph, programs, run or _engine(), null=null and held is graph, seed=seed, known=known)
+    how: dict[str, Any] = {"null": null and held is graph, "seed": seed, "real": right is not top1}
+    how["known"] = graph if any(attack.knows == "chip" for attack in chosen) else None
+    beside = judges(graph, programs, run or _engine(), **how)
     original = held is graph
     found = evaluated(
         twin(graph),
@@ -142,6 +145,7 @@ def evaluated(
 
     def kept() -> Iterator[Images]:
         how: dict[str, Any] = {"seed": seed, "grid": grid, "batch": batch, "chips": chips, "progress": told_crafting}
+        how["right"] = right
         for images in attacked(network, x, y, attacks, strengths, **how):
             if keep is not None:
                 keep(images)
@@ -149,7 +153,8 @@ def evaluated(
 
     rows = judged(panel, kept(), y, right=right, seed=seed, progress=judging)
     lines, used = curves(rows, seed=seed), list({attack.name: attack for attack, *_ in plan}.values())
-    checks = gates(rows, used, probe(network, as_pixels(x, grid) / np.float32(255), y))
+    chance = None if right is top1 else guessed(right, y, len(rows[0].predicted))
+    checks = gates(rows, used, probe(network, as_pixels(x, grid) / np.float32(255), y), chance)
     declared = primary(rows, used, cell)
     if progress is not None:
         progress("done", total, total)
@@ -230,7 +235,8 @@ def _examples(
         raise IntsimError("has no labels", where="data", mend="give the class of each image as y")
     pixels = graph.pixels.get(graph.inputs[0], Pixels())
     outputs = graph.shapes[graph.outputs[0]]
-    tasks.check(found, graph.shapes[graph.inputs[0]], outputs[0] if len(outputs) == 1 else None, pixels)
+    classes = outputs[0] if len(outputs) == 1 and outputs[0] > 1 else None
+    tasks.check(found, graph.shapes[graph.inputs[0]], classes, pixels)
     return on_grid(found.x, pixels, grid), found.y
 
 

@@ -1,7 +1,8 @@
-"""What ships with intsim: five small trained networks and the images to try them on.
+"""What ships with intsim: small trained networks, plain, defended and quantized, and the images to try them on.
 
 Only numpy is needed to find and read them. How they came about: `fashion` (the data set), `networks` (their
-shapes), `train`, `export`, `accuracy` (how often they are right).
+shapes), `train`, `adversarial` (images to train against), `codes` (weights that are integers while they train),
+`export`, `accuracy` (how often they are right).
 """
 
 from dataclasses import dataclass
@@ -9,9 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["NAMES", "Images", "images", "path"]
+__all__ = ["DEFENDED", "NAMES", "QUANTIZED", "SHIPPED", "Images", "images", "path"]
 
 NAMES = ("mlp", "lenet5", "cnn", "resnet8", "dscnn")
+"""The plain float networks."""
+
+DEFENDED = ("cnn_adv",)
+"""Float networks that were trained against attacks."""
+
+QUANTIZED = ("cnn_w4", "cnn_w3", "cnn_w2")
+"""Networks that were trained with weights of 4, 3 and 2 bits: their files hold those integers (QDQ)."""
+
+SHIPPED = (*NAMES, *DEFENDED, *QUANTIZED)
+"""All of them."""
 
 _HERE = Path(__file__).parent
 
@@ -35,8 +46,8 @@ def path(name: str) -> Path:
 
     Raises ValueError where no network of that name ships.
     """
-    if name not in NAMES:
-        raise ValueError(f"{name}: no network of this name ships: take one of {', '.join(NAMES)}")
+    if name not in SHIPPED:
+        raise ValueError(f"{name}: no network of this name ships: take one of {', '.join(SHIPPED)}")
     return _HERE / f"{name}.onnx"
 
 

@@ -1,4 +1,4 @@
-"""The five network shapes that ship: [n, 1, 28, 28] floats in [0, 1] (pixel / 255) in, [n, 10] logits out."""
+"""The network shapes that ship: [n, 1, 28, 28] floats in [0, 1] (pixel / 255) in, [n, 10] logits out."""
 
 from collections.abc import Callable
 
@@ -45,6 +45,21 @@ def cnn() -> nn.Module:
         nn.ReLU(),
         nn.MaxPool2d(2),
         *_convolution(32, 64),
+        nn.ReLU(),
+        *_classifier(64),
+    )
+
+
+def folded_cnn() -> nn.Module:
+    """The embedded CNN as it ships, its batch normalizations folded into the convolutions: 23,946 parameters."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1),
         nn.ReLU(),
         *_classifier(64),
     )
@@ -109,6 +124,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "cnn": cnn,
     "resnet8": resnet8,
     "dscnn": dscnn,
+    "cnn_adv": cnn,
+    **dict.fromkeys(("cnn_w4", "cnn_w3", "cnn_w2"), folded_cnn),
 }
 
 
