@@ -15,6 +15,7 @@ from intsim.targets import TARGETS
 
 if TYPE_CHECKING:
     from intsim.build import build, load, save
+    from intsim.certify import certify
     from intsim.compare import compare
     from intsim.engine import run
     from intsim.evaluate import evaluate
@@ -36,6 +37,7 @@ __all__ = [
     "Rounding",
     "Target",
     "build",
+    "certify",
     "compare",
     "evaluate",
     "load",
@@ -66,6 +68,7 @@ class _Package(ModuleType):
     build = _verb("build", "intsim.build")
     load = _verb("load", "intsim.build")
     save = _verb("save", "intsim.build")
+    certify = _verb("certify", "intsim.certify")
     compare = _verb("compare", "intsim.compare")
     evaluate = _verb("evaluate", "intsim.evaluate")
     run = _verb("run", "intsim.engine")

@@ -22,7 +22,7 @@ FLOORS = [
     ["check"],
     ["quantize", "lower", "partition"],
     ["oracle", "ranges", "attack"],
-    ["engine"],
+    ["engine", "certify"],
     ["build"],
     ["compare", "evaluate", "bench", "vectors", "advice"],
     ["sweep"],

@@ -41,6 +41,11 @@ EXAMPLE = "intsim attack cnn --target cmsis_nn_s8 --attack fgsm --calibration fa
 @click.option("--limit", type=int, metavar="N", help="Only the first N images.")
 @click.option("--seed", type=int, default=0, metavar="S", help="Of random starts and noise (default: 0).")
 @click.option("--null/--no-null", default=True, help="Judge the float null too (default: yes).")
+@click.option(
+    "--certify",
+    type=click.Choice(["interval", "linear"]),
+    help="Prove labels too: the lower ends of the brackets (docs/certificates.md).",
+)
 @options.quantization
 @options.images
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Threads of the engine (default: all).")
@@ -60,6 +65,7 @@ def attack(
     limit: int | None,
     seed: int,
     null: bool,
+    certify: str | None,
     calibration: str | None,
     quantization: dict[str, Any],
     pixels: Pixels | None,
@@ -90,6 +96,7 @@ def attack(
             eps=[text.strip() for text in eps.split(",")],
             calibration=sources.calibration_images(calibration),
             null=null,
+            certify=certify,
             seed=seed,
             right=predicate,
             run=functools.partial(run, threads=threads),

@@ -42,6 +42,7 @@ def show(out: Out, found: "Results") -> None:
     for attack, eps in dict.fromkeys((row.attack, row.eps_steps) for row in known):
         _matrix(out, [row for row in known if (row.attack, row.eps_steps) == (attack, eps)], unusable)
     _steps(out, found)
+    _brackets(out, found)
     if rungs:
         _ladder(out, rungs, sets, found_rows, unusable)
     if found.overflows:
@@ -66,6 +67,19 @@ def _accuracy(
     columns = ("network", "target", *map(_name, sets))
     cells = [(*judge, *(_percent(rows.get((judge, x)), judge in unusable) for x in sets)) for judge in judges]
     table(out, columns, cells, title=f"{attack}: right, %", right=columns[2:])
+
+
+def _brackets(out: Out, found: "Results") -> None:
+    """Between what is proven and what no attack has taken, where anything was to be proven."""
+    tried = [one for one in found.brackets if one.lower is not None]
+    if tried:
+        columns = ("network", "target", "radius", "proven right", "not taken")
+        rows = [
+            (b.network, b.target, f"{b.eps_steps:g}/255", f"{b.lower.value:.1%}", f"{b.upper.value:.1%}")
+            for b in tried
+            if b.lower is not None
+        ]
+        table(out, columns, rows, title="robust accuracy lies between", right=columns[2:])
 
 
 def _transfer(

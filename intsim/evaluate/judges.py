@@ -1,11 +1,13 @@
 """The judges: the float network, its null, and integer programs, each as a function of pixels."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from intsim.attack import door
 from intsim.attack.twin import Network, twin
+from intsim.certify import certify
 from intsim.evaluate.camera import digest
 from intsim.evaluate.fake import fake
 from intsim.evaluate.known import chip_of
@@ -48,11 +50,13 @@ def program_judge(
     output: str = "",
     known: Graph | None = None,
     real: bool = False,
+    method: str | None = None,
 ) -> Judge:
     """The integers that the program gives at an output, the first where it is ""; they order as its logits do.
 
     `known`: the float network that attacks which know the chip take gradients of; None: none is crafted on it.
-    `real`: their real values, in float32, for a predicate that minds more than their order.
+    `real`: their real values, in float32, for a predicate that minds more than their order. `method`: how labels are
+    proven (`intsim.certify`); None: they are not.
     """
     name = output or next(iter(program.outputs))
     pixels = next(iter(program.inputs.values())).pixels
@@ -62,8 +66,11 @@ def program_judge(
         found = run(program, x)
         return (found.logits if real else found.integers)[name]
 
+    def proven(images: np.ndarray, radius: int) -> np.ndarray:
+        return certify(program, images, radius, method=str(method)).label
+
     chip = None if known is None else chip_of(program, run, known, f"{network} on {target}", output=name, real=real)
-    return Judge(network=network, target=target, answer=answer, chip=chip)
+    return Judge(network=network, target=target, answer=answer, chip=chip, proven=None if method is None else proven)
 
 
 def answers(network: Network) -> Callable[[np.ndarray], np.ndarray]:
@@ -90,11 +97,13 @@ def judges(
     seed: int = 0,
     known: Graph | None = None,
     real: bool = False,
+    method: str | None = None,
 ) -> Iterator[Judge]:
     """The judges beside float: for every way in which it was quantized, its null, fake-quant, ideal, the programs.
 
-    `known`, `real`: see `program_judge`.
+    `known`, `real`, `method`: see `program_judge`.
     """
+    how: dict[str, Any] = {"known": known, "real": real, "method": method}
     for network, group in _by_quantization(graph, programs).items():
         source = group[0].source
         if null:
@@ -102,11 +111,9 @@ def judges(
         yield fake_judge(source, network=network)
         names = [", ".join(program.targets) for program in group]
         if IDEAL not in names:
-            yield program_judge(
-                lower(source, TARGETS[IDEAL]), run, network=network, target=IDEAL, known=known, real=real
-            )
+            yield program_judge(lower(source, TARGETS[IDEAL]), run, network=network, target=IDEAL, **how)
         for name, program in zip(names, group, strict=True):
-            yield program_judge(program, run, network=network, target=name, known=known, real=real)
+            yield program_judge(program, run, network=network, target=name, **how)
 
 
 def _by_quantization(graph: Graph, programs: Sequence[Program]) -> dict[str, list[Program]]:

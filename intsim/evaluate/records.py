@@ -26,13 +26,16 @@ class Judge(Struct, frozen=True, kw_only=True, eq=False):
     `answer`: pixels[n, c, h, w] -> output[n, classes], floats or integers; the pixels are uint8, or float32 in 0..255
     where the camera's grid is another. The judge whose target is FLOAT is the network that was attacked. The one
     whose target is NULL stands beside all others of the same `network`. `chip`: what attacks that know it may ask,
-    its images pixels as those of `answer`; None: no such attack is crafted on it.
+    its images pixels as those of `answer`; None: no such attack is crafted on it. `proven`: pixels[n, c, h, w] in
+    uint8 and a radius in their steps -> the class that the whole box around each image is given, or -1; None: nothing
+    is proven of it.
     """
 
     network: str
     target: str
     answer: Callable[[np.ndarray], np.ndarray]
     chip: Chip | None = None
+    proven: Callable[[np.ndarray, int], np.ndarray] | None = None
 
 
 class Images(Struct, frozen=True, kw_only=True, eq=False):

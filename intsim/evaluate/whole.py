@@ -17,7 +17,7 @@ from intsim.attack.twin import Network, twin
 from intsim.build import Model, build, load, told, with_pixels
 from intsim.calibrate import Calibration, ranges
 from intsim.errors import IntsimError, unknown
-from intsim.evaluate.bracket import brackets
+from intsim.evaluate.bracket import Certified, brackets
 from intsim.evaluate.camera import Strengths, as_pixels, attacked, crafting, digest, on_grid, planned
 from intsim.evaluate.gates import gates
 from intsim.evaluate.judged import judged
@@ -61,6 +61,7 @@ def evaluate(
     batch: int = BATCH,
     right: Right = top1,
     cell: tuple[str, str, float] | None = None,
+    certify: str | None = None,
     run: Run | None = None,
     pixels: Pixels | None = None,
     progress: Progress | None = None,
@@ -74,9 +75,10 @@ def evaluate(
     `model` is quantized, its dequantized weights are the float network, and it is called so. `null`: whether the float
     null is judged too. `grid`: the camera's levels are 0..grid; None: floats. `cell`: the primary comparison's target,
     attack and radius in steps of 1/255 (`ladder.primary`). `right`: which outputs[n, ...] answer y[n] right, for the
-    attacks too (what an attack raises is its `loss`); any but `top1` is shown real values, in float32. `run`: what runs
-    programs, `intsim.run` unless given. `keep` is handed every set of images. Raises IntsimError for whatever does not
-    fit, before anything is crafted.
+    attacks too (what an attack raises is its `loss`); any but `top1` is shown real values, in float32. `certify`:
+    "interval" or "linear", how the integers' labels are proven for the lower ends of the L-inf brackets; None: they are
+    not. `run`: what runs programs, `intsim.run` unless given. `keep` is handed every set of images. Raises IntsimError
+    for whatever does not fit, before anything is crafted.
     """
     chosen = [find(attack) if isinstance(attack, str) else attack for attack in _several(attacks)]
     held = _held(model, pixels)
@@ -84,7 +86,9 @@ def evaluate(
     x, y = _examples(data, graph, grid)
     strengths = _strengths(eps, chosen, grid)
     programs = _programs(held, list(_several(targets)), calibration, quantization)
-    how: dict[str, Any] = {"null": null and held is graph, "seed": seed, "real": right is not top1}
+    if certify is not None and right is not top1:
+        raise IntsimError("proves labels, not another predicate", where="certify", mend="leave out one of the two")
+    how: dict[str, Any] = {"null": null and held is graph, "seed": seed, "real": right is not top1, "method": certify}
     how["known"] = graph if any(attack.knows == "chip" for attack in chosen) else None
     beside = judges(graph, programs, run or _engine(), **how)
     original = held is graph
@@ -171,9 +175,25 @@ def evaluated(
         verdict=tuple(verdict(rows, lines, checks, declared)),
         primary=declared,
         rungs=tuple(rungs(rows, seed=seed)),
-        brackets=tuple(brackets(rows)),
+        brackets=tuple(brackets(rows, certified(panel, x, y, grid, right))),
         gates=tuple(checks),
     )
+
+
+def certified(panel: Sequence[Judge], x: np.ndarray, y: np.ndarray, grid: int | None, right: Right = top1) -> Certified:
+    """What the judges prove of the clean images in L-inf balls: that the label y is the answer to all of them.
+
+    Nothing in other norms, of images that are not uint8, or where something else than the first class is right.
+    """
+    proven = {(judge.network, judge.target): judge.proven for judge in panel}
+
+    def found(network: str, target: str, norm: str, eps_steps: float) -> np.ndarray | None:
+        prove = proven.get((network, target))
+        if prove is None or norm != "linf" or grid != 255 or right is not top1:
+            return None
+        return np.asarray(prove(x.astype(np.uint8), int(eps_steps)) == y)
+
+    return found
 
 
 # ---- from words to judges ---------------------------------------------------------------------------------------

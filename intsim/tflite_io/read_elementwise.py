@@ -43,10 +43,16 @@ def _bounded(op: str, site: Site) -> None:
     add(site, "Clip", [x], min=real if op == "Max" else -np.inf, max=real if op == "Min" else np.inf)
 
 
-def _function(op: str, site: Site, **attributes: float) -> None:
+def _function(op: str, site: Site) -> None:
     x = activation(site, 0)
     stated(site, site.tensor(0).shape)
-    add(site, op, [x], **attributes)
+    add(site, op, [x])
+
+
+def _elu(site: Site) -> None:
+    x = activation(site, 0)
+    stated(site, site.tensor(0).shape)
+    add(site, "Elu", [x], alpha=1.0)
 
 
 def _leaky_relu(site: Site) -> None:
@@ -105,7 +111,7 @@ def _dequantize(site: Site) -> None:
 ELEMENTWISE: dict[str, Read] = {
     "ADD": partial(_two, "Add"),
     "DEQUANTIZE": _dequantize,
-    "ELU": partial(_function, "Elu", alpha=1.0),
+    "ELU": _elu,
     "HARD_SWISH": partial(_function, "HardSwish"),
     "LEAKY_RELU": _leaky_relu,
     "LOGISTIC": partial(_function, "Sigmoid"),
