@@ -4,10 +4,12 @@ import numpy as np
 
 from intsim.attack.catalogue import ATTACKS
 from intsim.evaluate.camera import digest
+from intsim.evaluate.bracket import brackets
 from intsim.evaluate.judged import judged
-from intsim.evaluate.records import FLOAT, NULL, Images, Judge
+from intsim.evaluate.ladder import rungs
+from intsim.evaluate.records import FLOAT, NULL, Gate, Images, Judge
 from intsim.evaluate.verdict import curves, verdict
-from intsim.report import Behind, Counted, Example, Results, Rung, Width
+from intsim.report import Accumulator, Behind, Counted, Example, Results, Width
 
 CLASSES = 10
 FGSM, PGD = (0.0, 2.0, 4.0, 8.0, 16.0), (0.0, 2.0, 8.0)
@@ -28,6 +30,18 @@ SLOPES = {  # (right when clean, lost per step of 1/255)
     ("net w8", "machine+acc16_saturate"): (0.70, 0.04),
 }
 
+GATES = [
+    {
+        "name": "black box", "network": "net w4", "target": "ideal", "masking": True, "passed": False, "value": 0.2,
+        "limit": 0.02, "spoils": ("fgsm at 8/255",), "settle": "square with 5,000 queries",
+        "said": "A black-box attack leaves less than a white-box one.",
+    },
+    {
+        "name": "monotone", "network": "net w8", "target": "ideal", "masking": False, "passed": True, "value": 0.0,
+        "limit": 0.02, "spoils": (), "settle": "nothing", "said": "Accuracy falls with strength.",
+    },
+]  # fmt: skip
+
 
 def sample(n: int = 500, seed: int = 0) -> Results:
     """A record with every section filled; `n` images at most 65,536."""
@@ -45,6 +59,7 @@ def sample(n: int = 500, seed: int = 0) -> Results:
     sets += [_images(ATTACKS["pgd"], eps, n) for eps in PGD[1:]]
     rows = judged(judges, sets, y, seed=seed)
     lines = curves(rows, seed=seed)
+    failed = tuple(Gate(**gate) for gate in GATES)
     return Results(
         rows=tuple(rows),
         curves=tuple(lines),
@@ -56,13 +71,16 @@ def sample(n: int = 500, seed: int = 0) -> Results:
         data=digest(y),
         versions={"intsim": "0.1.0"},
         verdict=tuple(verdict(rows, lines)),
+        rungs=tuple(rungs(rows, seed=seed)),
+        brackets=tuple(brackets(rows)),
+        gates=failed,
         of="synthetic judges",
         command="intsim demo",
         class_names=tuple(f"class {i}" for i in range(CLASSES)),
         widths=tuple(Width(bits=b, network=f"net w{b}", target="ideal") for b in (8, 4, 2)),
         doors=(Behind(network="net w4", target="float, same input", levels=16),),
         ladder=tuple(
-            Rung(bits=bits, overflow=mode, network="net w8", target=f"machine+acc{bits}_{mode}")
+            Accumulator(bits=bits, overflow=mode, network="net w8", target=f"machine+acc{bits}_{mode}")
             for mode in ("wrap", "saturate")
             for bits in (20, 16)
         ),

@@ -44,7 +44,7 @@ def results(made):
 
 def test_the_demo_writes_a_page_and_the_results_that_it_is_made_from(made, results):
     out, _ = made
-    assert sorted(path.name for path in out.iterdir()) == ["report.html", "results.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["examples.npz", "report.html", "results.json"]
     assert (out / "report.html").read_text() == render(results)
     assert (out / "report.html").stat().st_size < 2_000_000
 

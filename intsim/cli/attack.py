@@ -51,6 +51,7 @@ EXAMPLE = "intsim attack cnn --target cmsis_nn_s8 --attack fgsm --calibration fa
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Threads of the engine (default: all).")
 @click.option("--min-accuracy", type=float, metavar="A", help="Exit with 1 if a target is right less often (0..1).")
 @click.option("--max-transfer", type=float, metavar="T", help="Exit with 1 if more of what fools float fools a target.")
+@click.option("--examples", "outcomes", metavar="OUT.npz", help="Every judge's answer to every image, as arrays.")
 @options.output(help="The report, one HTML file.")
 @options.spoken
 @click.pass_obj
@@ -72,6 +73,7 @@ def attack(
     threads: int | None,
     min_accuracy: float | None,
     max_transfer: float | None,
+    outcomes: str | None,
     path: str | None,
     out: Out,
 ) -> int:
@@ -81,10 +83,10 @@ def attack(
     quantization perturbs it (the float null). Attacks that know the chip (ste_pgd, evasive, ... of `intsim attacks`)
     are crafted on every machine in turn.
     """
+    from intsim import report
     from intsim.engine import run
     from intsim.evaluate import evaluate
     from intsim.evaluate.whole import STANDS_FOR
-    from intsim.report import results
 
     data, predicate = sources.data(examples, limit=limit), tasks.predicate(right)
     with compiling(out), progress(out, "attacking") as advance:
@@ -104,16 +106,18 @@ def attack(
             **quantization,
         )
     record = replace(
-        results(found), of=f"{model}, {found.n} images of {examples}", command=shlex.join(settings["command"])
+        report.results(found), of=f"{model}, {found.n} images of {examples}", command=shlex.join(settings["command"])
     )
     if path:
-        from intsim.report import render
-
         notice(out, "drawing the report ...")
-        write_atomically(path, render(record).encode())
+        write_atomically(path, report.render(record).encode())
+    if outcomes:
+        write_atomically(outcomes, report.outcomes(record))
     if STANDS_FOR in found.verdict:
         line(out, STANDS_FOR)
     show(out, record)
+    if outcomes:
+        line(out, f"written: {outcomes}")
     if path:
         line(out, f"written: {path}")
     judged = counted(record, [machine.target.name for machine in machines])

@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,11 +12,12 @@ from msgspec.structs import replace
 
 import intsim_models
 from intsim import report
-from intsim.attack.catalogue import ATTACKS
+from intsim.attack.catalogue import ATTACKS, NOISE
 from intsim.attack.door import one_thread
 from intsim.attack.twin import twin
 from intsim.build import load
 from intsim.demo import ladder
+from intsim.demo.amplify import amplification
 from intsim.demo.panel import doors, judges, networks
 from intsim.demo.size import CLASSES, FULL, QUICK, Progress, Size, network_name, part
 from intsim.engine import run as execute
@@ -40,7 +41,8 @@ def run(
     progress: Progress | None = None,
     on_compile: Callable[[str], None] | None = None,
 ) -> Results:
-    """The demo's results; in the folder `out`, made where it is missing, also as results.json and report.html.
+    """The demo's results; in the folder `out`, made where it is missing, also as results.json, report.html
+    and examples.npz.
 
     `size`: `FULL`, or `QUICK` where `quick` is said, unless given. `on_compile` is told of kernels that are compiled.
     The same seed gives the same files. Raises IntsimError where `out` cannot be written, or a package is missing,
@@ -61,11 +63,12 @@ def run(
 
 
 def write(found: Results, out: str | Path) -> None:
-    """Writes results.json and report.html into the folder `out`; each appears whole or not at all."""
+    """Writes results.json, report.html and examples.npz (`report.outcomes`) into the folder `out`; each appears whole or not at all."""
     text = msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n"
     page = report.render(found).encode()
     write_atomically(Path(out) / "results.json", text)
     write_atomically(Path(out) / "report.html", page)
+    write_atomically(Path(out) / "examples.npz", report.outcomes(found))
 
 
 def _results(size: Size, seed: int, run: ladder.Run, progress: Progress) -> Results:
@@ -103,8 +106,15 @@ def _results(size: Size, seed: int, run: ladder.Run, progress: Progress) -> Resu
     clean, hit = ladder.telling_sets(found, kept)
     chosen = report.examples(found, panel, y, clean, hit[0])
     widest = quantized[network_name(size.bits[0])]
-    climbed = ladder.with_ladder(found, widest, panel, [clean, *hit], y, size, run, progress)
-    return replace(climbed, gallery=tuple(chosen))
+    more = [one for one in kept.values() if _heated(one, [clean, *hit])] if size.heat else []
+    climbed = ladder.with_ladder(found, widest, panel, [clean, *hit], more, y, size, run, progress)
+    heard = amplification(graph, quantized, clean, hit[0], size, run)
+    return replace(climbed, gallery=tuple(chosen), amplified=tuple(heard))
+
+
+def _heated(one: Images, taken: Sequence[Images]) -> bool:
+    """Whether a set of images belongs to the heatmaps beside those that are judged anyway: attacks, no noise."""
+    return one.name not in NOISE.values() and all(one is not other for other in taken)
 
 
 def _check_writable(out: Path) -> None:

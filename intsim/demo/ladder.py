@@ -16,7 +16,7 @@ from intsim.evaluate.records import CLEAN, FLOAT, NULL
 from intsim.lower import lower
 from intsim.program import Program, Result
 from intsim.quantized import QuantizedGraph
-from intsim.report import Counted, Results, Rung
+from intsim.report import Accumulator, Counted, Results
 from intsim.targets import TARGETS, with_accumulator
 
 Run = Callable[..., Result]
@@ -34,12 +34,16 @@ def with_ladder(
     quantized: QuantizedGraph,
     panel: Sequence[Judge],
     sets: Sequence[Images],
+    more: Sequence[Images],
     y: np.ndarray,
     size: Size,
     run: Run,
     progress: Progress,
 ) -> Results:
-    """The results with the accumulators of the ladder judged and their overflows counted, on a few sets of images."""
+    """The results with the accumulators of the ladder judged and their overflows counted, on a few sets of images.
+
+    On `more` sets the accumulators are judged, and no overflow is counted.
+    """
     network = network_name(size.bits[0])
     rungs = {
         (bits, mode): lower(quantized, with_accumulator(TARGETS[LADDER], bits, mode))
@@ -49,14 +53,15 @@ def with_ladder(
     names = {rung: next(iter(program.targets)) for rung, program in rungs.items()}
     climbing = [program_judge(rungs[rung], run, network=network, target=names[rung]) for rung in rungs]
     beside = [judge for judge in panel if judge.target == FLOAT or (judge.network, judge.target) == (network, NULL)]
-    done = iter(range(len(sets) * len(climbing + beside)))
+    total = (len(sets) + len(more)) * len(climbing + beside)
+    done = iter(range(total))
     tick = part(progress, 75, 85)
     rows = judged(
         [*beside, *climbing],
-        sets,
+        [*sets, *more],
         y,
         seed=found.seed,
-        progress=lambda judge, images: tick(f"{judge}: {images}", next(done), len(sets) * len(climbing + beside)),
+        progress=lambda judge, images: tick(f"{judge}: {images}", next(done), total),
     )
     counted = _counts(
         network, {names[rung]: program for rung, program in rungs.items()}, sets, size.counted, run, progress
@@ -65,7 +70,8 @@ def with_ladder(
         found,
         rows=(*found.rows, *(row for row in rows if row.target not in (FLOAT, NULL))),
         ladder=tuple(
-            Rung(bits=bits, overflow=mode.value, network=network, target=name) for (bits, mode), name in names.items()
+            Accumulator(bits=bits, overflow=mode.value, network=network, target=name)
+            for (bits, mode), name in names.items()
         ),
         overflows=tuple(counted),
     )

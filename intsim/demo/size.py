@@ -23,7 +23,10 @@ Progress = Callable[[str, int, int], None]
 
 
 class Size(Struct, frozen=True, kw_only=True):
-    """How much is done: `images` judged, `counted` of them for overflows; strengths in steps of 1/255."""
+    """How much is done: `images` judged, `counted` of them for overflows; strengths in steps of 1/255.
+
+    `heat`: whether the narrower accumulators see every strength, not only the telling one of each attack.
+    """
 
     images: int
     counted: int
@@ -32,6 +35,7 @@ class Size(Struct, frozen=True, kw_only=True):
     fgsm: tuple[float, ...]
     pgd: tuple[float, ...]
     ladder: tuple[int, ...]
+    heat: bool = False
 
 
 FULL = Size(
@@ -42,6 +46,7 @@ FULL = Size(
     fgsm=(1, 2, 3, 4, 6, 8, 12, 16),
     pgd=(1, 2, 4, 8),
     ladder=(32, 20, 18, 16, 14),
+    heat=True,
 )
 QUICK = Size(
     images=250,

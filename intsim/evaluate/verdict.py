@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from intsim.attack.catalogue import NOISE
+from intsim.evaluate.bracket import brackets
 from intsim.evaluate.gates import masked
 from intsim.evaluate.records import CLEAN, FAKE, FLOAT, NULL, Curve, Gate, Primary, Row, bits
-from intsim.statistics import Crossing, Paired, Rate, bootstrap_crossing, holm, paired, wilson
+from intsim.statistics import Crossing, Paired, bootstrap_crossing, holm, paired
 
 LEVEL = 0.05
 """The chance of being wrong that a claim may have, after Holm's adjustment over all its cells."""
@@ -137,12 +138,6 @@ def _primary(one: Primary | None) -> list[str]:
     ]
 
 
-def worst(rows: Sequence[Row], norm: str, eps: float) -> Rate:
-    """Right when clean and under every attack of `rows`, all of one judge, of that norm and at most that radius."""
-    within = [row for row in rows if row.attack == CLEAN or (row.norm == norm and row.eps <= eps)]
-    return wilson(int(np.all([bits(row) for row in within], axis=0).sum()), within[0].n)
-
-
 def _knowing(own: Sequence[Row]) -> str:
     """What is left by an attacker who knows the chip, and by all attackers together, image by image."""
     known = [row for row in own if row.crafted_on == row.who]
@@ -150,7 +145,8 @@ def _knowing(own: Sequence[Row]) -> str:
         return ""
     row = min(known, key=lambda row: (row.correct, row.eps))
     most = max(known, key=lambda row: row.eps)
-    left = worst(own, most.norm, most.eps)
+    at = (most.norm, most.eps_steps)
+    left = next(one.upper for one in brackets(own) if (one.norm, one.eps_steps) == at)
     count = len({(row.attack, row.crafted_on) for row in own if row.norm == most.norm})
     return (
         f"an attacker who knows it leaves {_percent(row)} with {row.attack} at {_eps(row)}; {100 * left.value:.1f} % "

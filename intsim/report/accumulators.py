@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from intsim.evaluate.records import CLEAN
-from intsim.report import curves, words
+from intsim.evaluate.records import CLEAN, FLOAT
+from intsim.report import curves, plots, words
 from intsim.report.chart import COLOURS
 from intsim.report.figures import Figure, row_curve
-from intsim.report.record import Counted, Results, row_of, searching
+from intsim.report.record import Accumulator, Counted, Results, row_of, searching
 
 WORTH = 0.001
 """The share of overflowing sums from which on a layer is drawn."""
@@ -41,6 +41,35 @@ def ladder(found: Results) -> list[Figure]:
         )
         made.append(Figure(svg=picture, caption=""))
     return made
+
+
+def heat(found: Results) -> list[Figure]:
+    """For each mode and attack judged at two strengths or more: accuracy by accumulator width and strength."""
+    made: list[Figure] = []
+    own = {(one.network, one.target): one for one in found.ladder}
+    rows = [row for row in found.rows if (row.network, row.target) in own and row.crafted_on == FLOAT]
+    for attack in searching(found):
+        strengths = sorted({row.eps_steps for row in rows if row.attack == attack})
+        for mode in dict.fromkeys(one.overflow for one in found.ladder) if len(strengths) > 1 else ():
+            climbed = sorted((one for one in found.ladder if one.overflow == mode), key=lambda one: -one.bits)
+            cells = [[_right(found, one, attack, eps) for eps in (0.0, *strengths)] for one in climbed]
+            title = f"{words.attack_name(found, attack)}: {MODES.get(mode, mode)}"
+            picture = plots.heat(
+                cells,
+                [str(one.bits) for one in climbed],
+                ["clean", *(f"{eps:g}" for eps in strengths)],
+                name=f"heat-{len(made)}",
+                title=f"{title}, right, %",
+                alt=f"{title}: percent right by accumulator width and strength",
+                axes_names=("bits of the accumulator", "strength, steps of 1/255"),
+            )
+            made.append(Figure(svg=picture, caption=""))
+    return made
+
+
+def _right(found: Results, one: Accumulator, attack: str, eps: float) -> float | None:
+    row = row_of(found, one.network, one.target, attack if eps else CLEAN, eps)
+    return None if row is None else 100 * row.accuracy
 
 
 def overflows(found: Results) -> list[Figure]:

@@ -77,7 +77,9 @@ def _example(
     index: int, label: int, reference: Judge, judge: Judge, clean: Images, attacked: Images, kind: str
 ) -> Example:
     pair = np.stack([clean.x[index], attacked.x[index]])
-    said = [[int(c) for c in one.answer(pair).argmax(1)] for one in (reference, judge)]
+    answered = [one.answer(pair) for one in (reference, judge)]
+    said = [[int(c) for c in output.argmax(1)] for output in answered]
+    integers = answered[1] if answered[1].dtype.kind in "iu" else np.zeros((2, 0), int)
     small = [thumbnail(image) for image in pair]
     return Example(
         index=index,
@@ -94,4 +96,6 @@ def _example(
         chip_clean=said[1][0],
         chip_attacked=said[1][1],
         kind=kind,
+        logits_clean=tuple(map(int, integers[0])),
+        logits_attacked=tuple(map(int, integers[1])),
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from intsim.errors import IntsimError
 from intsim.evaluate.records import Evaluation
-from intsim.report import accumulators, chart, figures, sentences, tables, words
+from intsim.report import accumulators, bounds, chart, figures, sentences, tables, words
 from intsim.report.record import Results, results, searching
 
 
@@ -20,6 +20,16 @@ def render(found: Results | Evaluation | Mapping[str, Any]) -> str:
     attacks = searching(record)
     return _template().render(
         found=record,
+        verdict=bounds.sentence(record),
+        brackets=bounds.brackets(record),
+        bracket_table=bounds.bracket_table(record),
+        steps=bounds.steps(record),
+        step_table=bounds.step_table(record),
+        gates=bounds.gate_table(record),
+        amplified=bounds.amplified(record),
+        matrices=bounds.matrices(record),
+        knows=any(attack.knows == "chip" for attack in record.attacks),
+        again=_again(record),
         headlines=sentences.headlines(record),
         first_attack=words.attack_name(record, attacks[0]) if attacks else "",
         strengths=figures.strengths(record),
@@ -27,6 +37,7 @@ def render(found: Results | Evaluation | Mapping[str, Any]) -> str:
         machines=figures.machines(record),
         tables=tables.transfer(record),
         ladder=accumulators.ladder(record),
+        heat=accumulators.heat(record),
         overflows=accumulators.overflows(record),
         counts=tables.counts(record),
         gallery=tables.shown(record),
@@ -49,6 +60,11 @@ def _template() -> Any:
         raise IntsimError("jinja2 is not installed", mend="pip install intsim[report]") from None
     text = files("intsim.report").joinpath("page.html").read_text(encoding="utf-8")
     return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
+
+
+def _again(record: Results) -> str:
+    """What stands below every figure: the command that draws it again, and the digest of the images."""
+    return f"{record.command or 'intsim.report.render'} · images {record.data[:12]}"
 
 
 def _made(record: Results) -> list[tuple[str, str]]:

@@ -8,8 +8,19 @@ from msgspec import Struct
 
 from intsim.attack.catalogue import Attack
 from intsim.errors import IntsimError
-from intsim.evaluate.records import CLEAN, FAKE, FLOAT, NULL, Bracket, Curve, Evaluation, Gate, Primary, Row
-from intsim.evaluate.records import Rung as Step
+from intsim.evaluate.records import (
+    CLEAN,
+    FAKE,
+    FLOAT,
+    NULL,
+    Bracket,
+    Curve,
+    Evaluation,
+    Gate,
+    Primary,
+    Row,
+    Rung,
+)
 
 FORMAT = 1
 
@@ -30,8 +41,8 @@ class Behind(Struct, frozen=True, kw_only=True):
     levels: int
 
 
-class Rung(Struct, frozen=True, kw_only=True):
-    """One accumulator of the ladder: its width, and what an overflow does ("wrap", "saturate")."""
+class Accumulator(Struct, frozen=True, kw_only=True):
+    """One accumulator of the section on narrower ones: its width, and what an overflow does ("wrap", "saturate")."""
 
     bits: int
     overflow: str
@@ -55,8 +66,30 @@ class Counted(Struct, frozen=True, kw_only=True):
     persistent: int
 
 
+class Amplified(Struct, frozen=True, kw_only=True):
+    """Signal-to-noise ratios of one layer's output over a few images, in decibels; None: there is no noise, or signal.
+
+    `clean`, `attacked`: float against `network` on `target`, on clean and on attacked images. `attack_on_float`,
+    `attack_on_chip`: clean against attacked images, in float and in those integers.
+    """
+
+    network: str
+    target: str
+    layer: str
+    attack: str
+    eps_steps: float
+    images: int
+    clean: float | None
+    attacked: float | None
+    attack_on_float: float | None
+    attack_on_chip: float | None
+
+
 class Example(Struct, frozen=True, kw_only=True):
-    """One image of the gallery, `shape` [c, h, w], uint8, clean and attacked; the answers are classes."""
+    """One image of the gallery, `shape` [c, h, w], uint8, clean and attacked; the answers are classes.
+
+    `logits_clean`, `logits_attacked`: the chip's integers out, class by class.
+    """
 
     index: int
     label: int
@@ -72,6 +105,8 @@ class Example(Struct, frozen=True, kw_only=True):
     chip_clean: int
     chip_attacked: int
     kind: str
+    logits_clean: tuple[int, ...] = ()
+    logits_attacked: tuple[int, ...] = ()
 
 
 class Results(Struct, frozen=True, kw_only=True):
@@ -92,7 +127,7 @@ class Results(Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     verdict: tuple[str, ...]
     primary: Primary | None = None
-    rungs: tuple[Step, ...] = ()
+    rungs: tuple[Rung, ...] = ()
     brackets: tuple[Bracket, ...] = ()
     gates: tuple[Gate, ...] = ()
     format: int = FORMAT
@@ -101,9 +136,10 @@ class Results(Struct, frozen=True, kw_only=True):
     class_names: tuple[str, ...] = ()
     widths: tuple[Width, ...] = ()
     doors: tuple[Behind, ...] = ()
-    ladder: tuple[Rung, ...] = ()
+    ladder: tuple[Accumulator, ...] = ()
     overflows: tuple[Counted, ...] = ()
     gallery: tuple[Example, ...] = ()
+    amplified: tuple[Amplified, ...] = ()
     digests: dict[str, str] = {}
 
 

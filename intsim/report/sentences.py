@@ -5,7 +5,17 @@ from itertools import product
 
 from intsim.evaluate.records import CLEAN, FLOAT, NULL, Row, bits
 from intsim.evaluate.verdict import LEVEL, broken, crossed
-from intsim.report.record import Counted, Results, Rung, curve_of, float_network, judges, row_of, rows_of, searching
+from intsim.report.record import (
+    Accumulator,
+    Counted,
+    Results,
+    curve_of,
+    float_network,
+    judges,
+    row_of,
+    rows_of,
+    searching,
+)
 from intsim.report.words import (
     attack_name,
     crossing_text,
@@ -175,7 +185,7 @@ def _rising(found: Results) -> list[str]:
     ]
 
 
-def _against_widest(found: Results, attack: str, mode: str) -> list[tuple[Rung, Row, Row]]:
+def _against_widest(found: Results, attack: str, mode: str) -> list[tuple[Accumulator, Row, Row]]:
     """(rung, its row, the widest's row) of every narrower accumulator, at the attack's telling strength."""
     eps = telling(found, attack)
     rungs = sorted((rung for rung in found.ladder if rung.overflow == mode), key=lambda rung: -rung.bits)

@@ -183,6 +183,7 @@ class Shown(Struct, frozen=True, kw_only=True):
     title: str
     about: str
     says: tuple[tuple[str, str, str, bool, bool], ...]
+    logits: tuple[tuple[str, int, int], ...]
 
 
 def shown(found: Results) -> list[Shown]:
@@ -205,6 +206,10 @@ def _shown(found: Results, example: Example) -> Shown:
                 ("float", example.float_clean, example.float_attacked),
                 (words.judge_name(example.network, example.target), example.chip_clean, example.chip_attacked),
             )
+        ),
+        logits=tuple(
+            (name(i), before, after)
+            for i, (before, after) in enumerate(zip(example.logits_clean, example.logits_attacked, strict=True))
         ),
     )
 

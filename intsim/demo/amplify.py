@@ -1,0 +1,57 @@
+"""How an attack's error grows from layer to layer, and how far the integers are from float there."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from intsim.calibrate.forward import forward
+from intsim.demo.ladder import Run
+from intsim.demo.size import Size, network_name
+from intsim.evaluate import Images
+from intsim.graph import Graph, Pixels
+from intsim.lower import lower
+from intsim.quantized import QuantizedGraph, dequantized
+from intsim.report import Amplified
+from intsim.targets import TARGETS
+
+
+def amplification(
+    graph: Graph, networks: Mapping[str, QuantizedGraph], clean: Images, hit: Images, size: Size, run: Run
+) -> Iterator[Amplified]:
+    """For every bit width on "ideal" and every layer: signal-to-noise ratios on the first `size.counted` images."""
+    floats = [_floats(graph, one.x[: size.counted]) for one in (clean, hit)]
+    for bits in size.bits:
+        network = network_name(bits)
+        quantized = networks[network]
+        program = lower(quantized, TARGETS["ideal"])
+        layers = [name for step in program.steps for name in step.outputs if name in floats[0]]
+        seen = [run(program, one.x[: size.counted], trace=layers).traced for one in (clean, hit)]
+        for layer in layers:
+            real = [dequantized(traced[layer], quantized.affines[layer]) for traced in seen]
+            before, after = (values[layer] for values in floats)
+            if real[0].shape != before.shape:
+                continue
+            yield Amplified(
+                network=network,
+                target="ideal",
+                layer=layer,
+                attack=hit.name,
+                eps_steps=hit.eps_steps,
+                images=len(before),
+                clean=_ratio(before, real[0]),
+                attacked=_ratio(after, real[1]),
+                attack_on_float=_ratio(before, after),
+                attack_on_chip=_ratio(real[0], real[1]),
+            )
+
+
+def _floats(graph: Graph, x: np.ndarray) -> dict[str, np.ndarray]:
+    name = graph.inputs[0]
+    pixels = graph.pixels.get(name, Pixels())
+    return dict(forward(graph, {name: pixels.enter(pixels.to_input(x))}))
+
+
+def _ratio(signal: np.ndarray, other: np.ndarray) -> float | None:
+    """10 log10(power of the signal / power of its difference from `other`); None: there is none of the two."""
+    power, noise = float(np.mean(np.square(signal, dtype=float))), float(np.mean((signal - other) ** 2, dtype=float))
+    return 10 * float(np.log10(power / noise)) if power > 0 and noise > 0 else None
