@@ -31,7 +31,8 @@ from intsim.statistics import wilson
 from intsim.targets import TARGETS
 
 ROOT = Path(__file__).parents[1]
-VERBS = ["demo", "targets", "inspect", "quantize", "run", "compare", "vectors", "attack", "attacks", "bench", "warmup"]
+VERBS = ["demo", "targets", "inspect", "quantize", "run", "compare", "vectors", "attack", "attacks"]
+VERBS += ["sweep", "status", "export", "bench", "warmup"]
 Capture = pytest.CaptureFixture[str]
 
 

@@ -45,6 +45,7 @@ DOORS = {
     "scipy": {"statistics"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
+    "pyarrow": {"sweep"},
     "qonnx": {"reference"},
     "tflite_micro": {"reference"},
     "click": {"cli", "__main__"},

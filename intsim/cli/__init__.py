@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from intsim import __version__
-from intsim.cli import attack, attacks, bench, certify, compare, demo, inspect, quantize, run, targets, vectors
+from intsim.cli import attack, attacks, bench, certify, compare, demo, inspect, quantize, run, sweep, targets, vectors
 from intsim.errors import IntsimError
 
 DONE, EXCEEDED, BAD_INPUT, BUG, INTERRUPTED, CLOSED = 0, 1, 2, 3, 130, 141
@@ -39,6 +39,9 @@ for _verb in (
     attack.attack,
     attacks.attacks,
     certify.certify,
+    sweep.sweep,
+    sweep.status,
+    sweep.export,
     bench.bench,
     bench.warmup,
 ):

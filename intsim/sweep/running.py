@@ -1,0 +1,215 @@
+"""A sweep: what is not yet done is handed to workers, and every outcome is written as it comes."""
+
+import multiprocessing
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from intsim.errors import IntsimError
+from intsim.evaluate.records import CLEAN
+from intsim.sweep import store
+from intsim.sweep.cells import Cell, cells, checked, images_digest
+from intsim.sweep.plan import Plan
+from intsim.sweep.work import Done, Found, Task, begin, work
+
+MOST = 32
+"""Cells of a task: enough to share steps, few enough that little is lost with it."""
+
+TRIES = 3
+"""How often a task is begun whose worker dies."""
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What a sweep did: of `cells`, `before` were done before, `done` now, `failed` could not be done.
+
+    `stopped`: it was asked to stop. `steps` of `of_steps`: steps that were run, of those of all programs one by one.
+    """
+
+    run: int
+    cells: int
+    before: int
+    done: int
+    failed: int
+    stopped: bool
+    steps: int
+    of_steps: int
+
+
+Progress = Callable[[int, int, str], None]
+"""Told how many cells of how many are done, and which one was last."""
+
+
+def sweep(
+    plan: Plan,
+    path: str | Path,
+    *,
+    workers: int | None = None,
+    executor: Callable[[], Executor] | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Does every cell of the plan that the store at `path` does not hold, and writes them there one task at a time.
+
+    `executor` makes what runs tasks, a pool of `workers` processes unless given (as many as there are processors, with
+    one thread each); one that breaks is made anew. Attacked images are kept in the folder PATH.images. Raises
+    IntsimError for a plan that does not fit, before anything runs; KeyboardInterrupt at the second Ctrl-C.
+    """
+    from intsim.engine.threads import processors
+
+    workers = workers or processors()
+    every = cells(checked(plan))
+    cache = Path(f"{path}.images")
+    cache.mkdir(parents=True, exist_ok=True)
+    make = executor or (lambda: processes(workers))
+    with store.opened(path, make=True) as base:
+        run, session = store.enter(base, plan, every)
+        known = store.finished(base)
+        left = {digest: several[0] for digest, several in every.items() if digest not in known}
+        counts = {"done": 0, "failed": 0, "steps": 0, "of_steps": 0}
+        ending = "killed"
+
+        def keep(done: Done | list[Found], last: Cell) -> None:
+            found = done.found if isinstance(done, Done) else done
+            store.keep(base, session, found)
+            counts["failed"] += sum(bool(one.failed) for one in found)
+            counts["done"] += sum(not one.failed for one in found)
+            if isinstance(done, Done):
+                counts["steps"] += done.steps
+                counts["of_steps"] += done.of_steps
+            if progress is not None:
+                progress(len(every) - len(left) + counts["done"] + counts["failed"], len(every), _said(last))
+
+        try:
+            with asked_to_stop() as stop:
+                if left:
+                    _run(_queues(plan, left, str(cache)), make, workers, keep, stop)
+                ending = "stopped" if stop.is_set() else "done"
+        except BaseException as error:
+            ending = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            store.leave(base, session, ending)
+    before = len(every) - len(left)
+    return Outcome(run=run, cells=len(every), before=before, stopped=stop.is_set(), **counts)
+
+
+def processes(workers: int) -> ProcessPoolExecutor:
+    """A pool of fresh processes: nothing is inherited that threads of this one may hold."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=begin, initargs=(tuple(sys.path),))
+
+
+def _queues(plan: Plan, left: Mapping[str, Cell], cache: str) -> list[deque[Task]]:
+    """The tasks, those of the same images in a queue: the first makes the images that the others read."""
+    groups: dict[tuple[str, str], list[tuple[str, Cell]]] = {}
+    names: dict[tuple[object, ...], str] = {}
+    for digest, cell in left.items():
+        at = (cell.network, cell.attack, cell.eps_steps, cell.seed)
+        if at not in names:
+            names[at] = CLEAN if cell.attack == CLEAN else images_digest(plan, cell)
+        groups.setdefault((cell.network, names[at]), []).append((digest, cell))
+    return [
+        deque(
+            Task(plan=plan, cells=tuple(group[first : first + MOST]), cache=cache)
+            for first in range(0, len(group), MOST)
+        )
+        for group in groups.values()
+    ]
+
+
+def _run(
+    queues: Sequence[deque[Task]],
+    make: Callable[[], Executor],
+    workers: int,
+    keep: Callable[[Done | list[Found], Cell], None],
+    stop: threading.Event,
+) -> None:
+    """Every task on an executor, at most one more than there are workers at a time, until it is asked to stop."""
+    waiting, running = deque(queues), dict[Future[Done], tuple[Task, deque[Task]]]()
+    tries: dict[str, int] = {}
+    pool = make()
+    try:
+        while running or (waiting and not stop.is_set()):
+            broken = False
+            while waiting and len(running) < workers + 1 and not stop.is_set() and not broken:
+                suspect = waiting[0][0].cells[-1][0] in tries or any(
+                    t.cells[-1][0] in tries for t, _ in running.values()
+                )
+                if suspect and running:  # whoever was there when a worker died runs alone: then it is known whose fault
+                    break
+                queue = waiting.popleft()
+                task = queue.popleft()
+                try:
+                    running[pool.submit(work, task)] = task, queue
+                except BrokenExecutor:
+                    queue.appendleft(task)
+                    waiting.appendleft(queue)
+                    broken = True
+            if stop.is_set():
+                for future in [future for future in running if future.cancel()]:
+                    del running[future]
+            for future in wait(running, timeout=0.2, return_when=FIRST_COMPLETED).done:
+                task, queue = running.pop(future)
+                key, last = task.cells[-1]
+                try:
+                    keep(future.result(), last)
+                except BrokenExecutor:
+                    broken = True
+                    tries[key] = tries.get(key, 0) + 1
+                    if tries[key] < TRIES:
+                        queue.appendleft(task)
+                        waiting.appendleft(queue)
+                        continue
+                    what = f"its worker died {TRIES} times"
+                    keep([Found(digest=digest, failed=what) for digest, _ in task.cells], last)
+                except IntsimError as error:
+                    keep([Found(digest=digest, failed=str(error)) for digest, _ in task.cells], last)
+                if queue:
+                    waiting.append(queue)
+            if broken and not running:
+                pool.shutdown(wait=False, cancel_futures=True)
+                pool = make()
+    except BaseException:
+        _end(pool)
+        raise
+    pool.shutdown()
+
+
+def _end(pool: Executor) -> None:
+    """Ends a pool at once, with what it is at."""
+    for process in list((getattr(pool, "_processes", None) or {}).values()):
+        process.terminate()
+    pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[threading.Event]:
+    """Set by the first Ctrl-C in here; the second raises KeyboardInterrupt."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def interrupted(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _said(cell: Cell) -> str:
+    bits = "".join(f" {kind}{n}" for kind, n in (("w", cell.weight_bits), ("a", cell.activation_bits)) if n)
+    accumulator = f" acc{cell.accumulator} {cell.overflow}" if cell.accumulator else ""
+    eps = f" {cell.eps_steps:g}/255" if cell.eps_steps else ""
+    return f"{cell.network}{bits} on {cell.target}{accumulator}: {cell.attack}{eps}, seed {cell.seed}"
