@@ -110,7 +110,7 @@ def machine(cell: "Cell") -> Target:
 
 def asked(plan: Plan, cell: "Cell") -> Options:
     """How the cell's network is quantized."""
-    bits = {"weight_bits": cell.weight_bits or None, "activation_bits": cell.activation_bits or None}
+    bits: dict[str, Any] = {"weight_bits": cell.weight_bits or None, "activation_bits": cell.activation_bits or None}
     return options(**plan.quantization, **bits)
 
 

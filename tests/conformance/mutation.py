@@ -39,9 +39,11 @@ from intsim.target import (
     Level,
     Override,
     Repeated,
+    RequantizedSum,
     RescaledSum,
     Table,
     Target,
+    Thresholds,
 )
 
 NOT_ARITHMETIC = ("name", "description", "scheme", "source", "fidelity", "verified_with")
@@ -179,6 +181,8 @@ def _typical(kind: type) -> Iterator[Any]:
         yield from (Cast(bits=64, shift=1, rounding=r) for r in (Rounding.FLOOR, Rounding.HALF_EVEN))
     elif kind is RescaledSum:
         yield from (RescaledSum(requantize=rule) for rule in (_DOUBLE, Float32Scale()))
+    elif kind is RequantizedSum:
+        yield from (RequantizedSum(requantize=rule) for rule in (_DOUBLE, Thresholds()))
     elif kind not in (InVectors, AddInVectors, Repeated):  # which say where other rules hold: these are changed inside
         yield kind()
 

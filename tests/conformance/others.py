@@ -154,6 +154,22 @@ def _sums(kind: Kind, rng: np.random.RandomState, op: str, node: str) -> Iterato
     yield case(kind, op, f"{op}, far apart", node, x, [a, b], y, x[0].shape[1:])
     yield from _by_place(kind, rng, op, node, (0.2, 0.3, 0.6), (-127, -127, -128))
     yield from _by_place(kind, rng, op, node, (0.3, 1.5, 0.6), (-7, 5, -11))
+    if kind.symmetric:
+        yield from _of_one_scale(kind, rng, op, node)
+
+
+def _of_one_scale(kind: Kind, rng: np.random.RandomState, op: str, node: str) -> Iterator[Case]:
+    """Sums that are ties exactly: no multiplier holds the ratio of the scales."""
+    for p, q in RATIONALS:
+        x, a, y = pairs(rng, kind.type), kind.affine(p, 0), kind.affine(q, 0)
+        yield case(kind, op, f"{op} of one scale, {p}/{q}", node, x, [a, a], y, x[0].shape[1:])
+    a, y = kind.affine(5.0, 0), kind.affine(6.0, 0)
+    for left, right in (((19, 2, 3), (19, 1, 1)), ((1, 2, 3), (31, 2, 3))):
+        x = [integers(rng, kind.type, (8, *shape)) for shape in (left, right)]
+        shape = np.broadcast_shapes(left, right)
+        yield case(kind, op, f"{op} of one scale, {left} and {right}", node, x, [a, a], y, shape)
+    x, k = integers(rng, kind.type, (8, 19, 2, 3)), integers(rng, kind.type, (1, 19, 1, 1))
+    yield case(kind, op, f"{op} of one scale and a constant", node, [x], [a], y, x.shape[1:], {}, {"k": (k, a)})
 
 
 def _by_place(
