@@ -3,8 +3,8 @@
 import numpy as np
 
 from intsim.attack.catalogue import ATTACKS
-from intsim.evaluate.camera import digest
 from intsim.evaluate.bracket import brackets
+from intsim.evaluate.camera import digest
 from intsim.evaluate.judged import judged
 from intsim.evaluate.ladder import rungs
 from intsim.evaluate.records import FLOAT, NULL, Gate, Images, Judge

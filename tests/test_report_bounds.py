@@ -1,4 +1,4 @@
-"""The page says no number without its bounds: brackets, steps, failed checks, who fools whom, and every image's outcome."""
+"""No number without its bounds: brackets, steps, failed checks, who fools whom, every image's outcome."""
 
 import io
 

@@ -11,7 +11,7 @@ from intsim.cli.outcome import show
 
 
 @click.command(epilog="Example: intsim demo --quick --out demo")
-@click.option("--out", "folder", default="demo", metavar="DIR", help="Where results.json, report.html and examples.npz go.")
+@click.option("--out", "folder", default="demo", metavar="DIR", help="For results.json, report.html, examples.npz.")
 @click.option("--quick", is_flag=True, help="Fewer images, bit widths and machines.")
 @click.option("--seed", type=int, default=0, metavar="S", help="Of random starts and noise (default: 0).")
 @options.spoken

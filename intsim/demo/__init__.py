@@ -41,8 +41,7 @@ def run(
     progress: Progress | None = None,
     on_compile: Callable[[str], None] | None = None,
 ) -> Results:
-    """The demo's results; in the folder `out`, made where it is missing, also as results.json, report.html
-    and examples.npz.
+    """The demo's results; in the folder `out`, made where it is missing, also as files (`write`).
 
     `size`: `FULL`, or `QUICK` where `quick` is said, unless given. `on_compile` is told of kernels that are compiled.
     The same seed gives the same files. Raises IntsimError where `out` cannot be written, or a package is missing,
@@ -63,7 +62,10 @@ def run(
 
 
 def write(found: Results, out: str | Path) -> None:
-    """Writes results.json, report.html and examples.npz (`report.outcomes`) into the folder `out`; each appears whole or not at all."""
+    """Writes results.json, report.html and examples.npz (`report.outcomes`) into the folder `out`.
+
+    Each appears whole or not at all.
+    """
     text = msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n"
     page = report.render(found).encode()
     write_atomically(Path(out) / "results.json", text)

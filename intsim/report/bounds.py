@@ -33,7 +33,8 @@ def sentence(found: Results) -> str:
     spoilt = f" {MASKED[0].upper()}{MASKED[1:]}." if masked(found.gates, one.network, one.target) else ""
     return (
         f"Verdict: of {one.upper.n:,} images, at most {_rate(one.upper)} stay right on {who} within "
-        f"{words.strength(one.eps_steps)} ({one.norm}), whichever of {len(one.over) - 1} attacks (noise counts as one) there is; {proven}."
+        f"{words.strength(one.eps_steps)} ({one.norm}), whichever of {len(one.over) - 1} attacks (noise counts as one) "
+        f"there is; {proven}."
         f"{only}{spoilt} {COVERS}"
     )
 
