@@ -96,7 +96,8 @@ def test_a_sweep_finds_bit_for_bit_what_an_evaluation_finds(whole: Path) -> None
                 target, accumulator, overflow = names[row.target]
                 ((n, correct, right, answers, digest_),) = base.execute(
                     "SELECT n, correct, right, answers, images FROM coordinates JOIN cells USING (digest) WHERE "
-                    "target = ? AND accumulator = ? AND overflow = ? AND weight_bits = ? AND attack = ? AND eps_steps = ?",
+                    "target = ? AND accumulator = ? AND overflow = ? AND weight_bits = ? AND attack = ? AND "
+                    "eps_steps = ?",
                     (target, accumulator, overflow, 0 if target == FLOAT else bits, row.attack, row.eps_steps),
                 ).fetchall()  # fmt: skip
                 assert (n, correct, right, answers, digest_) == (N, row.correct, row.right, row.answers, row.images)

@@ -140,7 +140,9 @@ def steps(found: Results) -> list[Figure]:
     own = _cell(found)
     for network, colour in zip(dict.fromkeys(one.network for one in own), COLOURS * 8, strict=False):
         lines = [
-            plots.Stair(name=f"→ {one.after}", value=_whisker(one.paired), null=one.null and _whisker(one.null))
+            plots.Stair(
+                name=f"→ {one.after}", value=_whisker(one.paired), null=None if one.null is None else _whisker(one.null)
+            )
             for one in own
             if one.network == network
         ]
@@ -219,7 +221,7 @@ def _spoils(found: Results, network: str, target: str, spoils: Sequence[str]) ->
 def matrices(found: Results) -> list[Figure]:
     """One chart an attack that knows the chip, at its largest radius: crafted on the row, judged on the column."""
     known = [row for row in found.rows if row.crafted_on != FLOAT]
-    made = []
+    made: list[Figure] = []
     for attack in dict.fromkeys(row.attack for row in known):
         eps = max(row.eps_steps for row in known if row.attack == attack)
         own = [row for row in known if (row.attack, row.eps_steps) == (attack, eps)]
