@@ -141,11 +141,7 @@ def steps(found: Results) -> list[Figure]:
     for network, colour in zip(dict.fromkeys(one.network for one in own), COLOURS * 8, strict=False):
         lines = [
             plots.Stair(
-<<<<<<< ours
-                name=f"→ {one.after}", value=_whisker(one.paired), null=None if one.null is None else _whisker(one.null)
-=======
                 name=f"→ {one.after}", value=_whisker(one.paired), null=_whisker(one.null) if one.null else None
->>>>>>> theirs
             )
             for one in own
             if one.network == network
