@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from intsim.evaluate.bracket import brackets as bracketed
 from intsim.evaluate.gates import masked
 from intsim.evaluate.records import CLEAN, FLOAT, IDEAL, Bracket, Row, Rung
+from intsim.evaluate.sight import is_noise
 from intsim.evaluate.verdict import MASKED, broken
 from intsim.report import plots, words
 from intsim.report.chart import COLOURS
@@ -209,10 +210,17 @@ def gate_table(found: Results) -> Table | None:
 
 
 def _spoils(found: Results, network: str, target: str, spoils: Sequence[str]) -> list[str]:
-    """Each spoilt set of images, with the accuracy that stands for it."""
-    rows = [row for row in found.rows if (row.network, row.target) == (network, target)]
-    numbers = {f"{row.attack} at {words.strength(row.eps_steps)}": words.percent(row) for row in rows}
-    return [f"{name}: {numbers[name]}" if name in numbers else name for name in spoils]
+    """Each spoilt set of images, with the accuracy that stands for it; of sets of one name, the lowest."""
+    own = FLOAT if target == FLOAT else f"{network} on {target}"
+    noise = {attack.name for attack in found.attacks if is_noise(attack)}
+    numbers: dict[str, Row] = {}
+    for row in found.rows:
+        if (row.network, row.target) == (network, target):
+            name = f"{row.attack} at {row.eps_steps:g}/255" + (
+                "" if row.crafted_on == own or row.attack in noise else ", transferred"
+            )
+            numbers[name] = min(row, numbers.get(name, row), key=lambda one: one.correct)
+    return [f"{name}: {words.percent(numbers[name])}" if name in numbers else name for name in spoils]
 
 
 # ---- who fools whom --------------------------------------------------------------------------------------------
