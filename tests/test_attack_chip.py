@@ -22,7 +22,7 @@ from intsim.errors import IntsimError
 from intsim.evaluate import Evaluation, evaluate
 from intsim.evaluate.known import chip_of, widened
 from intsim.evaluate.records import CLEAN, FLOAT, bits
-from intsim.evaluate.verdict import KNOWN, curves, worst
+from intsim.evaluate.verdict import KNOWN, curves
 from intsim.graph import Graph
 from intsim.integers import Overflow
 from intsim.program import Program
@@ -337,7 +337,7 @@ def test_every_chip_is_crafted_on_and_every_judge_judges(found: Evaluation) -> N
 def test_the_verdict_says_what_an_attacker_who_knows_the_chip_leaves(found: Evaluation) -> None:
     assert KNOWN in found.verdict
     own = [row for row in found.rows if row.who.endswith(NARROW.name)]
-    left = worst(own, "linf", 8 / 255)
+    (left,) = [one.upper for one in found.brackets if one.target == NARROW.name and one.eps_steps == 8]
     assert left.count == sum(all(bits(row)[i] for row in own) for i in range(N))
     assert left.count <= min(row.correct for row in own)
     said = [one for one in found.verdict if "an attacker who knows it" in one]

@@ -173,15 +173,16 @@ def test_near_ties_are_near() -> None:
             assert abs(x * scale % 1 - 0.5) < 1e-4 or scale > 0.01
 
 
-def test_no_product_of_a_tosa_average_is_a_tie() -> None:
-    """A sum of n has at most log2(255 n) twos, of 16 bits log2(2^15 n), its factor so many more: fewer than half of
-    2^shift has."""
-    rule = TARGETS["tosa_single"].average_pool
+@pytest.mark.parametrize(("target", "largest", "most"), [("tosa_single", 255, 16), ("tosa_16bit", 1 << 15, 14)])
+def test_no_product_of_a_tosa_average_is_a_tie(target: str, largest: int, most: int) -> None:
+    """A sum of n has at most log2(largest * n) twos, its factor so many more: fewer than half of 2^shift has."""
+    rule = TARGETS[target].average_pool
     assert isinstance(rule, Reciprocal)
-    for n in range(1, 1 << 16):
+    for n in range(1, 1 << most):
         factor, shift = reciprocal(n, rule)
-        assert factor * n > 1 << shift
-        assert (factor & -factor).bit_length() + ((1 << 15) * n).bit_length() - 2 < shift - 1
+        assert factor * n >= 1 << shift
+        assert n & (n - 1) == 0 or factor * n > 1 << shift
+        assert (factor & -factor).bit_length() + (largest * n).bit_length() - 2 < shift - 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -67,7 +67,7 @@ def _values(rule: Curve | Slopes | Swish, name: str, centred: range, x: Affine, 
         case ExactFunction():
             return _exactly(rule, name, centred, sx, sy, alpha)
         case FloatFunction():
-            return [_in_floats(rule, name, q, sx, sy, F32(alpha)) for q in centred]
+            return [_in_floats(rule, name, q, (sx, sy), y.zero, F32(alpha)) for q in centred]
         case Mlas():
             return [rounded_float(mlas.function(name, F32(sx) * F32(q), rule.fused) / F32(sy), EVEN) for q in centred]
         case Gemmlowp():
@@ -98,9 +98,13 @@ def _exactly(rule: ExactFunction, name: str, centred: range, sx: float, sy: floa
 # ---- in floats -------------------------------------------------------------------------------------------------
 
 
-def _in_floats(rule: FloatFunction, name: str, q: int, sx: float, sy: float, alpha: np.float32) -> int:
-    """(24)."""
+def _in_floats(
+    rule: FloatFunction, name: str, q: int, scales: tuple[float, float], zero: int, alpha: np.float32
+) -> int:
+    """(24), less the zero point."""
+    sx, sy = scales
     x = F32(sx) * F32(q)
+    early = zero if rule.zero_point == "before" else 0
     if rule.precision == "float32" and rule.library == "fdlibm" and name == "Tanh":
         f = fdlibm.tanh(x)
     elif rule.precision == "float32":
@@ -109,9 +113,12 @@ def _in_floats(rule: FloatFunction, name: str, q: int, sx: float, sy: float, alp
         exact = real.function(name, Fraction(float(x)), Fraction(float(alpha)))
         if rule.precision == "float64":
             v = float(exact)
-            return rounded_float(v / sy if rule.quotient else v * float(F32(1) / F32(sy)), rule.rounding)
+            return (
+                rounded_float((v / sy if rule.quotient else v * float(F32(1) / F32(sy))) + early, rule.rounding) - early
+            )
         f = real.nearest32(exact)
-    return rounded_float(f / F32(sy) if rule.quotient else f * (F32(1) / F32(sy)), rule.rounding)
+    scaled = f / F32(sy) if rule.quotient else f * (F32(1) / F32(sy))
+    return rounded_float(scaled + F32(early), rule.rounding) - early
 
 
 def _float32(name: str, x: np.float32, alpha: np.float32) -> np.float32:

@@ -43,6 +43,7 @@ from intsim.target import (
     Float32Add,
     Float32Average,
     Reciprocal,
+    RequantizedSum,
     RescaledSum,
     ShiftedAdd,
     ThreeRescales,
@@ -241,6 +242,10 @@ def _added(add: Add, inputs: Sequence[Ends]) -> Ends | None:
     a, b = both(add, inputs)
     if isinstance(add.rule, Float32Add | ClippedAdd | DequantizedAdd):
         return _added_in_floats(add, a, b)
+    if isinstance(add.rule, RequantizedSum):
+        assert add.rescale is not None
+        a, b = (plus(one, -zero) for one, zero in zip((a, b), add.zero_points, strict=True))
+        return _requantized(add.rescale, joined(a, b, subtract=add.subtract))
     found = sums(add, a, b)
     return found.low.astype(np.int64), found.high.astype(np.int64)
 

@@ -120,6 +120,7 @@ NAMES = {
     "FloatFunction.library": "library of elementary functions",
     "FloatFunction.quotient": "division by the output's scale",
     "FloatFunction.rounding": "rounding",
+    "FloatFunction.zero_point": "zero point",
     "Mlas.fused": "multiply-adds that round once",
     "Gemmlowp.radius": "radius",
     "Interpolated.powers_of_two": "gemmlowp's fixed point for scales that are powers of two",

@@ -24,13 +24,15 @@ class FloatFunction(
 
     `precision`: of f and of the product. "float32": one operation after the other; "float32_once" and "float64": the
     number nearest to the real function of x. `quotient`: f(x) / sy instead. `library`: what exp, tanh and ln are in
-    "float32": the "nearest" number, or (tanh) as "fdlibm" computes it.
+    "float32": the "nearest" number, or (tanh) as "fdlibm" computes it. `zero_point`: added after the rounding, or
+    before it, in the precision of the product.
     """
 
     precision: Literal["float32", "float32_once", "float64"] = "float32"
     library: Literal["nearest", "fdlibm"] = "nearest"
     quotient: bool = False
     rounding: Rounding = Rounding.HALF_AWAY
+    zero_point: Literal["after", "before"] = "after"
 
 
 class Mlas(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="mlas"):

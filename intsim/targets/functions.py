@@ -26,7 +26,7 @@ EXACT = ". Functions of activations are exact here: an inference"
 
 _Q31 = FixedPoint(first=Rounding.HALF_UP, rounding=Rounding.HALF_AWAY)
 _DOUBLE = TwoSlopes(requantize=replace(_Q31, float32_product=True, float32_quotient=True))
-_EVEN = FloatFunction(precision="float32_once", rounding=Rounding.HALF_EVEN)
+_EARLY = FloatFunction(rounding=Rounding.HALF_EVEN, zero_point="before")
 
 LITERT_REFERENCE = Functions(
     sigmoid=FloatFunction(),
@@ -48,10 +48,10 @@ LITERT_BUILTIN = replace(LITERT_REFERENCE, softmax=Float32Softmax())
 
 LITERT_XNNPACK = replace(
     LITERT_BUILTIN,
-    sigmoid=_EVEN,
-    tanh=FloatFunction(library="fdlibm", rounding=Rounding.HALF_EVEN),
+    sigmoid=replace(_EARLY, precision="float32_once"),
+    tanh=replace(_EARLY, library="fdlibm"),
     leaky_relu=ShortSlopes(otherwise=_DOUBLE),
-    other=FloatFunction(rounding=Rounding.HALF_EVEN),
+    other=_EARLY,
 )
 """microparams-init.c xnn_init_qs8_lrelu_scalar_params; hard swish, prelu and softmax are not delegated. tanh is the C
 library's, as LITERT_REFERENCE's."""

@@ -40,7 +40,7 @@ struct level {
 struct rescale {
     int lanes, tail, tail_rounding; /* where there are lanes, channels from `tail` on round by the latter */
     int rule, bits, first, rounding, width; /* first -1: rounds once; width: of the registers on the way */
-    int product, doubled;                   /* widths in which they wrap; 0: exact */
+    int product, doubled, sum;              /* widths in which they wrap; 0: exact; sum: of result and zero point */
     struct cast middle;
     int before; /* whether the zero point is added before the rounding */
     int zero_point, low, high, overflow, channels, levels; /* levels: thresholds of a channel */
@@ -232,7 +232,7 @@ static inline wide last_rounding(wide n, int right, const struct rescale *r, int
     else
         y = shifted(n, right, r->rounding);
     y = cast(y, &r->middle);
-    return inside ? y : y + zero;
+    return inside ? y : r->sum ? held(y + zero, r->sum, WRAP, 1) : y + zero;
 }
 
 static inline wide fixed_pointed(wide acc, const struct rescale *r, int64_t m, int64_t e, int zero) {

@@ -71,7 +71,7 @@ _FIELDS: dict[type, str] = {
     Bias: "type shifted when bits overflow",
     FixedPoint: (
         "bits encoding first rounding register middle zero_point keep shared normalized product doubled "
-        "float32_product float32_quotient lanes"
+        "float32_product float32_quotient lanes sum"
     ),
     PowerOfTwo: "rounding middle zero_point",
     Float32Scale: "rounding zero_point",
@@ -139,6 +139,7 @@ def rescale_of(layer: Layer, rescale: Rescale | None, suffix: str = "") -> str:
         "bits": getattr(rule, "keep", None) or getattr(rule, "bits", 0),
         "product": getattr(rule, "product", None) or 0,
         "doubled": getattr(rule, "doubled", None) or 0,
+        "sum": getattr(rule, "sum", None) or 0,
         "first": "-1" if not isinstance(rule, FixedPoint) or rule.first is None else enum(rule.first),
         "rounding": enum(getattr(rule, "rounding", Rounding.HALF_EVEN)),
         "width": getattr(rule, "register", 0),

@@ -20,6 +20,10 @@ def _each(field: str, *places: str) -> str:
     return "|".join(f"{place}.{field}" for place in places)
 
 
+_TIE = (
+    "the factor of a window of n is above 2^s / n: what would be a tie of sum / n is passed, and no other product is "
+    "one either{}, as tests/test_conformance.py counts"
+)
 _RULES = ("convert", "add.requantize", "mean.requantize", "multiply")
 """The rules that are RESCALEs of 32 bits on every machine of TOSA; of 16-bit activations, `requantize` is one of 48."""
 
@@ -67,10 +71,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "requantize.middle|convert.middle|mean.requantize.middle|multiply.middle",
         "Cast(bits=16, overflow=saturate)",
     ): "16 bits have no zero point: what saturates is what the output, or its activation, clamps",
-    (_TOSA, "average_pool.rounding", "half_*"): (
-        "the factor of a window of n is above 2^s / n: what would be a tie of sum / n is passed, and no other product "
-        "is one either, as tests/test_conformance.py counts for every n up to 2^16"
-    ),
+    (_EIGHT, "average_pool.rounding", "half_*"): _TIE.format(""),
+    ("tosa_16bit", "average_pool.rounding", "half_*"): _TIE.format(" here, where n is at most 2^14"),
     (_EIGHT, "average_pool.bits", "29|31"): (
         "for windows of fewer than 2^20 values both round sum / n half away from zero, as the factor is at most 2^-29 "
         "of it too large, and sum / n no nearer to a tie than 1 / 2n; larger ones are not compared"

@@ -409,10 +409,11 @@ def _unit(kind: Kind, low: int) -> Affine:
     return kind.affine(2.0**-8, -128) if low == 0 else kind.affine(2.0**-7, 0)
 
 
-AT_TIES = {"Sigmoid": ((0.0351707749068737, -59), (0.015703152865171432, 57)),
+AT_TIES = {"Sigmoid": ((0.0351707749068737, -59), (0.015703152865171432, 57), (0.04528502747416496, 0)),
            "Tanh": ((0.045837804675102234, 21), (0.03802661970257759, -41), (0.00944032333791256, 53),
                     (0.026125749573111534, 7), (0.0537467859685421, -47))}  # fmt: skip
-"""Inputs of 8 bits, each with an integer whose function is a tie in float32 and none in float64, found by a search."""
+"""Inputs of 8 bits, each with an integer whose function is a tie in float32 and none in float64, or becomes one
+with its zero point (the last sigmoid's), found by a search."""
 
 
 def _curve(kind: Kind, op: str, node: str, y: Affine) -> Iterator[Case]:
