@@ -101,6 +101,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "True",
     ): "these outputs have scales that are powers of two: a product with the inverse is the quotient",
     ("litert_*", "functions.sigmoid.library", "fdlibm"): "only tanh has another library",
+    ("litert_*|tflm", "functions.tanh.zero_point", "*"): "the output of TFLite's tanh has the zero point 0",
     ("litert_*", "functions.sigmoid.rounding", "half_up"): "a sigmoid is positive: half up is half away from zero",
     (
         "litert_xnnpack",

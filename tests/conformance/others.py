@@ -470,6 +470,9 @@ def elu(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         ):  # found by a search
             yield case(kind, "elu", f"elu, a tie in float32, {sx:.4g}/{sy:.4g}", "Elu", [x], [kind.affine(sx, 0)],
                        kind.affine(sy, 0), x.shape[1:], {"alpha": 1.0})  # fmt: skip
+        for p, q in ((1, 2), *RATIONALS[:7]):
+            yield case(kind, "elu", f"elu, {p}/{q}", "Elu", [x], [kind.affine(p, 3)], kind.affine(q, -3), x.shape[1:],
+                       {"alpha": 1.0})  # fmt: skip
 
 
 def leaky_relu(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
