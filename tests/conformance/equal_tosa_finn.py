@@ -78,10 +78,26 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "of it too large, and sum / n no nearer to a tie than 1 / 2n; larger ones are not compared"
     ),
     ("tosa_16bit|finn", "average_pool.centred", "*"): "nothing has a zero point",
-    ("finn", "requantize|convert|mean.requantize|multiply", "PowerOfTwo()"): (
+    ("finn", "add|subtract", "AlignedAdd()"): (
+        "it takes powers of two only; a sum of one scale is then exact, and rounded half up once, as by thresholds"
+    ),
+    ("finn", "add.unlike|add.unlike.*", "*"): (
+        "sums of one scale never meet it; FINN has no others, so what is made of them is an inference, and nothing "
+        "is claimed"
+    ),
+    ("finn", "subtract", "RequantizedSum(requantize=Thresholds())"): "as add.unlike, which is all that changes",
+    ("finn", "requantize|convert|mean.requantize|multiply|add.requantize", "PowerOfTwo()"): (
         "it takes powers of two only; thresholds then round half up once, as it does"
     ),
     ("finn", "mac.levels[0].overflow", "*"): "a register without bounds does not overflow",
+    (
+        "finn",
+        "mac.levels[0].bits|bias.bits|mac.write_back",
+        "34|40|48|64|Cast(bits=32)|Cast(bits=32, overflow=saturate)",
+    ): (
+        "QONNX's executor holds sums below 2^24 in its float32 and is asked for no others, and biases have 32 bits: no "
+        "total needs more than 33"
+    ),
     ("finn", "output", "*"): "there are as many thresholds as steps of the output: no count of them is outside",
 }
 """(target, field, value) to the proof, as in conformance/equivalent.py."""

@@ -34,8 +34,12 @@ UNLIKE = (
     "thirds",
     "elevenths",
     "into a far finer scale",
+    "powers of two",
+    "one operand has the output's",
+    "far apart",
+    "an operand at a tie",
 )
-"""Families of sums whose operands have scales that are no power of two apart."""
+"""Families of sums whose operands have scales of their own."""
 
 TRUTHS: dict[str, Truth] = {
     "litert_ref": Truth(
