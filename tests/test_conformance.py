@@ -123,7 +123,9 @@ def test_a_sample_of_changed_rules_is_noticed(target: str) -> None:
     of_sums = [m for m in every if m.path.startswith(("mac", "bias", "requantize", "overrides"))]
     sample = of_sums[:: max(1, len(of_sums) // 12)]
     verdicts = mutation.judged(target, sample)
-    assert sum(v.outcome == "killed" for v in verdicts) >= len(sample) // 2
+    killed = sum(v.outcome == "killed" for v in verdicts)
+    assert killed >= 3
+    assert killed >= sum(v.outcome in ("killed", "survived", "failed") for v in verdicts) // 2
     (known,) = (one.survived for one in mutation.read() if one.target == target)
     alive = mutation.summary(target, verdicts).survived
     assert set(alive) <= set(known)
