@@ -18,7 +18,7 @@ FLOORS = [
     ["program"],
     ["arithmetic", "doors"],
     ["archive", "onnx_io", "tflite_io", "targets", "normalise", "calibrate", "statistics", "tasks"],
-    ["ops", "reference"],
+    ["ops", "reference", "named"],
     ["check"],
     ["quantize", "lower", "partition"],
     ["oracle", "ranges", "attack"],

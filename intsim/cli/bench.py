@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+from intsim import named
 from intsim.cli import options, sources
 from intsim.cli.console import Out, compiling, finish, line, progress
 from intsim.cli.machines import Machine
@@ -148,7 +149,7 @@ def _networks(model: str, calibration: str | None, threads: int, out: Out) -> li
     from intsim.bench.networks import WEIGHT_BITS, host_machine, of
 
     shipped, floats = sources.shipped(model), sources.float_path(model)
-    images = calibration or (sources.IMAGES if shipped else None)
+    images = calibration or (named.IMAGES if shipped else None)
     bits = {"weight_bits": WEIGHT_BITS} if floats else {}
     quantized = quantized_model(model, images, bits, [Machine(target=host_machine())], None, out)
     float_model = floats.read_bytes() if floats else b""

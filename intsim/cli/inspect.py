@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from intsim import named
 from intsim.cli import advice, options, sources
 from intsim.cli.console import Out, finish, line, table
 from intsim.cli.machines import Machine, on_machines
@@ -74,7 +75,7 @@ def read(model: str) -> tuple[Found, tuple[str, ...], tuple[tuple[str, str, str]
     from intsim.normalise import normalise, unsupported
     from intsim.ops import OPS
 
-    path = sources.model_path(model)
+    path = named.network(model)
     if path.suffix == archive.SUFFIX or tflite_io.is_tflite(path) or onnx_io.is_quantized(path):
         return load(path), (), ()
     graph, notes = normalise(onnx_io.read(path))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec.structs import replace
 
-from intsim import tasks
+from intsim import named, tasks
 from intsim.cli.console import Out, notice
 from intsim.cli.machines import Machine
 from intsim.errors import IntsimError
@@ -16,27 +16,10 @@ from intsim.program import Program
 if TYPE_CHECKING:
     from intsim.build import Model
 
-IMAGES = "fashion"
-"""The name of the images that ship."""
-
-
-def model_path(text: str) -> Path:
-    """The file called `text`, or the network of that name that ships with intsim."""
-    import intsim_models
-
-    path = Path(text)
-    return intsim_models.path(text) if text in intsim_models.SHIPPED and not path.exists() else path
-
 
 def data(text: str, *, limit: int | None = None) -> tasks.Data:
-    """The images of the .npz file, or those that ship; at most `limit`, the first ones."""
-    if text == IMAGES and not Path(text).exists():
-        import intsim_models
-
-        shipped = intsim_models.images()
-        found = tasks.data(shipped.x, shipped.y)
-    else:
-        found = tasks.load(text)
+    """The images of that name, or of the .npz file; at most `limit`, the first ones."""
+    found = named.images(text)
     if limit is None:
         return found
     if limit < 1:
@@ -45,14 +28,8 @@ def data(text: str, *, limit: int | None = None) -> tasks.Data:
 
 
 def calibration_images(text: str | None) -> np.ndarray | None:
-    """The images to calibrate with."""
-    if text is None:
-        return None
-    if text == IMAGES and not Path(text).exists():
-        import intsim_models
-
-        return intsim_models.images().x_calibration
-    return tasks.load(text).x
+    """The images to calibrate with, where a word says which."""
+    return None if text is None else named.calibration_images(text)
 
 
 def model(text: str, pixels: Pixels | None = None, *, out: Out | None = None) -> "Model":
@@ -63,7 +40,7 @@ def model(text: str, pixels: Pixels | None = None, *, out: Out | None = None) ->
     from intsim.build import told
     from intsim.normalise.folding import GUESSED
 
-    path = model_path(text)
+    path = named.network(text)
     found, notes = _loaded(path)
     if isinstance(found, Graph):
         for note in notes:
@@ -130,12 +107,12 @@ def checked(found: tasks.Data, program: Program) -> tasks.Data:
 
 def shipped(model: str) -> bool:
     """Whether the word is the name of a network that ships, not of a file."""
-    return str(model_path(model)) != model
+    return str(named.network(model)) != model
 
 
 def float_path(model: str) -> Path | None:
     """The model's file, if onnxruntime could run it as it is, in floats."""
     from intsim import onnx_io
 
-    path = model_path(model)
+    path = named.network(model)
     return path if path.suffix == ".onnx" and not onnx_io.is_quantized(path) else None

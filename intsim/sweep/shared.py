@@ -1,13 +1,12 @@
 """What many cells need, made once in each process: networks, data, calibrations, quantized networks, programs."""
 
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec.structs import replace
 
-from intsim import tasks
+from intsim import named, tasks
 from intsim.build import load
 from intsim.calibrate import Calibration, ranges
 from intsim.errors import IntsimError
@@ -26,18 +25,11 @@ from intsim.targets import set_fields, target, with_accumulator
 if TYPE_CHECKING:
     from intsim.sweep.cells import Cell
 
-SHIPPED = "fashion"
-"""The name of the images that ship."""
-
 
 @lru_cache(16)
 def graph(plan: Plan, network: str) -> Graph:
     """The float network of that name or in that file, called as its file is. Raises IntsimError for any other."""
-    import intsim_models
-
-    path = Path(network)
-    if network in intsim_models.NAMES and not path.exists():
-        path = intsim_models.path(network)
+    path = named.network(network)
     found = load(path)
     if not isinstance(found, Graph):
         raise IntsimError("is quantized already", where=network, mend="give the float network")
@@ -46,13 +38,7 @@ def graph(plan: Plan, network: str) -> Graph:
 
 @lru_cache(2)
 def _data(name: str, limit: int | None) -> tasks.Data:
-    if name == SHIPPED and not Path(name).exists():
-        import intsim_models
-
-        shipped = intsim_models.images()
-        found = tasks.data(shipped.x, shipped.y)
-    else:
-        found = tasks.load(name)
+    found = named.images(name)
     if found.y is None:
         raise IntsimError("has no labels", where=name, mend="give the class of each image as y")
     return tasks.data(found.x[:limit], found.y[:limit])
@@ -80,11 +66,7 @@ def data_digest(plan: Plan) -> str:
 @lru_cache(2)
 def calibration_images(plan: Plan) -> np.ndarray:
     """The images to calibrate with."""
-    if plan.calibration == SHIPPED and not Path(SHIPPED).exists():
-        import intsim_models
-
-        return intsim_models.images().x_calibration
-    return tasks.load(plan.calibration).x
+    return named.calibration_images(plan.calibration)
 
 
 @lru_cache(4)
