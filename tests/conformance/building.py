@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from msgspec import Struct
@@ -15,8 +15,9 @@ from intsim.quantized import QuantizedGraph
 class Kind(Struct, frozen=True, kw_only=True):
     """The types of a network. `asymmetric`: weights have a zero point; `per_channel`: weights may have many scales.
 
-    `symmetric`: activations have no zero point. `sums_only`: what has no weights is as in another kind. `fixed_point`:
-    all scales are the type's own. `rescale`: the cases are those for TOSA's RESCALE alone.
+    `symmetric`: activations have no zero point. `asked`: every operator; only those whose rules ask for the weights'
+    type, where the others are as in another kind; those of fixed-point layers, whose scales are the type's own; or
+    those for TOSA's RESCALE alone.
     """
 
     name: str
@@ -26,9 +27,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     asymmetric: bool = False
     symmetric: bool = False
     per_channel: bool = True
-    sums_only: bool = False
-    fixed_point: bool = False
-    rescale: bool = False
+    asked: Literal["every", "sums", "fixed", "rescale"] = "every"
 
     @property
     def type(self) -> IntType:
@@ -47,15 +46,15 @@ KINDS = {
     for kind in (
         Kind(name="s8", activation="s8", weight="s8n"),
         Kind(name="s16", activation="s16", weight="s8n", bias="s64"),
-        Kind(name="u8", activation="u8", weight="u8", asymmetric=True, per_channel=False, sums_only=True),
+        Kind(name="u8", activation="u8", weight="u8", asymmetric=True, per_channel=False, asked="sums"),
         Kind(name="u8s8", activation="u8", weight="s8"),
         Kind(name="u8u8", activation="u8", weight="u8", asymmetric=True),
         Kind(name="s8s8", activation="s8", weight="s8"),
         Kind(name="s8sym", activation="s8", weight="s8", symmetric=True),
-        Kind(name="u8sym", activation="u8", weight="s8", symmetric=True, sums_only=True),
-        Kind(name="fixed", activation="s16", weight="s16", fixed_point=True),
-        Kind(name="s8rescale", activation="s8", weight="s8", rescale=True),
-        Kind(name="s16rescale", activation="s16", weight="s8", bias="s48", rescale=True),
+        Kind(name="u8sym", activation="u8", weight="s8", symmetric=True, asked="sums"),
+        Kind(name="fixed", activation="s16", weight="s16", asked="fixed"),
+        Kind(name="s8rescale", activation="s8", weight="s8", asked="rescale"),
+        Kind(name="s16rescale", activation="s16", weight="s8", bias="s48", asked="rescale"),
     )
 }
 """What the runtimes take: TFLite's int8, 16x8 and old uint8; onnxruntime's three pairs; FINN's, without zero points;

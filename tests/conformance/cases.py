@@ -37,15 +37,13 @@ SUMS = ("conv", "depthwise", "fully connected", "transposed conv")
 """The operators that have weights."""
 TYPED = (*SUMS, "average pool")
 """The operators of which a kind asks more than another one with the same activations."""
+ASKED = {"every": OPS, "sums": {op: OPS[op] for op in TYPED}, "fixed": fixed.OPS, "rescale": rescale.OPS}
 
 
 def cases(kind: str, seed: int = 0) -> list[Case]:
     """All cases of the kind; their numbers depend on the kind, the operator and the seed only."""
     found = []
-    every = fixed.OPS if KINDS[kind].fixed_point else rescale.OPS if KINDS[kind].rescale else OPS
-    for op, make in every.items():
-        if KINDS[kind].sums_only and op not in TYPED:
-            continue
+    for op, make in ASKED[KINDS[kind].asked].items():
         rng = np.random.RandomState([seed, *kind.encode(), *op.encode()])  # its numbers never change: NEP 19
         found += [Case(name=c.name, op=op, kind=c.kind, source=c.source, x=c.x) for c in make(KINDS[kind], rng)]
     names = [c.name for c in found]

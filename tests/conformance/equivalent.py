@@ -224,7 +224,8 @@ PROOFS = """
 11. A finished sum that passes a register no narrower than its own level's is not changed.
 12. With a first rounding the sum wraps into `register` bits anyway: that it wrapped in more before is the same.
 13. Behind a first rounding the result fits the register: a middle register no narrower takes nothing away. One that
-    saturates, two bits wider than the output, clamps only what the output, zero point added, clamps anyway.
+    saturates, two bits wider than the output, clamps only what the output, zero point added, clamps anyway, unless
+    the sum with the zero point may wrap.
     It must be the last step: in a sum of activations the operands pass the rule as well.
 14. An output is clamped into its tensor's own range: symmetric saturation is saturation there.
 15. A multiplier that keeps all its bits is the multiplier: the encoding is normalized before.
@@ -476,7 +477,7 @@ def _fixed_point(rule: FixedPoint, place: str, widest: int) -> FixedPoint:
         rule = replace(rule, sum=None)
     last = place not in ("add", "subtract", "functions")  # there a rule is not only the last step
     register = rule.register if rule.first is not None else 64
-    if rule.middle is not None and _wide(rule.middle, register, widest if last else 64):
+    if rule.middle is not None and _wide(rule.middle, register, widest if last and rule.sum is None else 64):
         rule = replace(rule, middle=None)  # 13
     if rule.rounding in _MOVES_WITH_INTEGERS and rule.middle is None and rule.doubled is None:
         rule = replace(rule, zero_point="after")  # 8

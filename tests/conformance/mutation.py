@@ -229,12 +229,17 @@ class Held(Struct, kw_only=True, eq=False):
 
 def judged(name: str, every: Sequence[Mutant] | None = None) -> list[Verdict]:
     """What became of the target's mutants, all of them unless `every` says which; what is proven is not run."""
-    cases, own, found = _held(name), normal(TARGETS[name]), []
-    for mutant in mutants(TARGETS[name]) if every is None else every:
+    cases, every = _held(name), list(mutants(TARGETS[name])) if every is None else every
+    equal = {(v.path, v.value): v for v in proven(name, every)}
+    return [equal.get((mutant.path, mutant.value)) or _judged(name, mutant, cases) for mutant in every]
+
+
+def proven(name: str, every: Sequence[Mutant]) -> list[Verdict]:
+    """Those of the mutants that are the target itself, each with its proof."""
+    own, found = normal(TARGETS[name]), []
+    for mutant in every:
         why = next(proofs(name, mutant.path, mutant.value, functools.partial(_alike, own, mutant)), None)
-        if why is None:
-            found.append(_judged(name, mutant, cases))
-        else:
+        if why is not None:
             found.append(Verdict(path=mutant.path, value=mutant.value, outcome="equivalent", by=why))
     return found
 
