@@ -12,7 +12,7 @@ from intsim.evaluate.limits import LIMITS, collapse
 from intsim.evaluate.orders import ORDERS
 from intsim.evaluate.probe import Probe
 from intsim.evaluate.records import CLEAN, FLOAT, Gate, Row, bits
-from intsim.evaluate.sight import Case, Seen, is_noise
+from intsim.evaluate.sight import Case, Seen, is_noise, is_own
 
 
 def gates(
@@ -56,8 +56,7 @@ def _seen(rows: Sequence[Row], attacks: dict[str, Attack]) -> list[Seen]:
         attack = attacks.get(row.attack)
         if row.attack != CLEAN and attack is None:
             continue
-        noise = attack is None or is_noise(attack)
-        blind = attack is not None and not noise and attack.gradients == 0
-        own = noise or row.crafted_on == row.who
+        blind = attack is not None and not is_noise(attack) and attack.gradients == 0
+        own = is_own(row, attack)
         found.append(Seen(attack=attack, eps_steps=row.eps_steps, own=own, right=bits(row), blind=blind))
     return found

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from intsim.attack.catalogue import Attack
 from intsim.evaluate.probe import Probe
-from intsim.evaluate.records import CLEAN, Gate
+from intsim.evaluate.records import CLEAN, Gate, Row
 from intsim.statistics import wilson
 
 
@@ -28,9 +28,7 @@ class Seen(Struct, frozen=True, kw_only=True, eq=False):
     @property
     def name(self) -> str:
         """What the set is called."""
-        if self.attack is None:
-            return CLEAN
-        return f"{self.attack.name} at {self.eps_steps:g}/255" + ("" if self.own else ", transferred")
+        return set_name(self.attack, self.eps_steps, own=self.own)
 
     @property
     def share(self) -> float:
@@ -50,6 +48,18 @@ class Case(Struct, frozen=True, kw_only=True, eq=False):
     seen: Sequence[Seen]
     twin: Sequence[Seen] = ()
     probe: Probe | None = None
+
+
+def set_name(attack: Attack | None, eps_steps: float, *, own: bool) -> str:
+    """What a set of images is called in gates, whose judge's `own` it is or not."""
+    if attack is None:
+        return CLEAN
+    return f"{attack.name} at {eps_steps:g}/255" + ("" if own else ", transferred")
+
+
+def is_own(row: Row, attack: Attack | None) -> bool:
+    """Whether the row's images were crafted on its judge; clean ones and noise are nobody's."""
+    return attack is None or is_noise(attack) or row.crafted_on == row.who
 
 
 # ---- what sets have in common ---------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from intsim.evaluate.bracket import brackets as bracketed
 from intsim.evaluate.gates import masked
 from intsim.evaluate.records import CLEAN, FLOAT, IDEAL, Bracket, Row, Rung
-from intsim.evaluate.sight import is_noise
+from intsim.evaluate.sight import is_own, set_name
 from intsim.evaluate.verdict import MASKED, broken
 from intsim.report import plots, words
 from intsim.report.chart import COLOURS
@@ -211,14 +211,12 @@ def gate_table(found: Results) -> Table | None:
 
 def _spoils(found: Results, network: str, target: str, spoils: Sequence[str]) -> list[str]:
     """Each spoilt set of images, with the accuracy that stands for it; of sets of one name, the lowest."""
-    own = FLOAT if target == FLOAT else f"{network} on {target}"
-    noise = {attack.name for attack in found.attacks if is_noise(attack)}
+    known = {attack.name: attack for attack in found.attacks}
     numbers: dict[str, Row] = {}
     for row in found.rows:
         if (row.network, row.target) == (network, target):
-            name = f"{row.attack} at {row.eps_steps:g}/255" + (
-                "" if row.crafted_on == own or row.attack in noise else ", transferred"
-            )
+            attack = known.get(row.attack)
+            name = set_name(attack, row.eps_steps, own=is_own(row, attack))
             numbers[name] = min(row, numbers.get(name, row), key=lambda one: one.correct)
     return [f"{name}: {words.percent(numbers[name])}" if name in numbers else name for name in spoils]
 
