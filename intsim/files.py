@@ -1,15 +1,27 @@
-"""Files that appear whole or not at all."""
+"""Files read whole or refused, and files that appear whole or not at all."""
 
 import os
 import tempfile
+import tomllib
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 from intsim.errors import IntsimError
 
 DAMAGE = (ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
 """What the readers of zip files and .npy members raise for damaged, encrypted, oversized or exotic ones."""
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The fields of a TOML file. Raises IntsimError where it cannot be read, or is none."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as reason:
+        raise IntsimError(f"cannot be read: {reason.strerror}", where=str(path)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
+        raise IntsimError(f"is not TOML: {reason}", where=str(path)) from None
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:

@@ -1,13 +1,13 @@
 """Which machine runs which node: parts of a network by name, operator or place, and a fallback for what one refuses."""
 
 import fnmatch
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from intsim import files
 from intsim.errors import IntsimError, unknown
 from intsim.graph import Graph, Node, find_node
 from intsim.target import Target
@@ -127,11 +127,7 @@ def read(path: str | Path, default: Target | None = None) -> Mixed:
     """
     path = Path(path)
     try:
-        file = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
-    except OSError as reason:
-        raise IntsimError(f"cannot be read: {reason.strerror}", where=str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
-        raise IntsimError(f"is not TOML: {reason}", where=str(path)) from None
+        file = msgspec.convert(files.read_toml(path), _File)
     except msgspec.ValidationError as reason:
         raise IntsimError(str(reason), where=str(path), mend="see docs/machines.md") from None
     if (file.default is None) == (default is None):

@@ -2,7 +2,7 @@
 
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -22,18 +22,12 @@ from intsim.normalise import normalise
 from intsim.onnx_io import read
 from intsim_models import images, path
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 N = 60
 SHIPPED = images()
 X, Y = SHIPPED.x[:N], SHIPPED.y[:N].astype(np.int64)
 ON_FLOAT = [name for name, attack in ATTACKS.items() if attack.knows == "float"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

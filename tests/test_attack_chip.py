@@ -1,7 +1,7 @@
 """Attacks that know the chip ask it what it says, spend what they say, and find what enumeration finds."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import attack_peers as peers
 import msgspec
@@ -29,6 +29,8 @@ from intsim.program import Program
 from intsim.report import render, results
 from intsim.targets import TARGETS, with_accumulator
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 KNOWING = [name for name, attack in ATTACKS.items() if attack.knows == "chip"]
 N = 24
 GRAPH = plain()
@@ -42,14 +44,6 @@ def answers(network: Network, x: np.ndarray) -> np.ndarray:
 
 
 Y = answers(twin(GRAPH), X).argmax(1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

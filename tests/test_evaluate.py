@@ -7,7 +7,6 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 import pytest
-import torch
 from float_graphs import plain, residual
 from msgspec.structs import replace
 
@@ -31,17 +30,11 @@ from intsim.quantized import QuantizedGraph, dequantized
 from intsim.tasks import data, top_k
 from intsim_models import images, path
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHIPPED = images()
 N = 40
 X, Y = SHIPPED.x[:N], SHIPPED.y[:N].astype(np.int64)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def drawn(graph: Graph, n: int = 30, seed: int = 0) -> np.ndarray:

@@ -21,6 +21,8 @@ from intsim.graph import Graph
 from intsim.tasks import guessed, top1, top_k
 from intsim_models import images, path
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHIPPED = images()
 N = 60
 CHIPS = (
@@ -29,14 +31,6 @@ CHIPS = (
     replace(ATTACKS["label_chip"], steps=20),
     replace(ATTACKS["evasive"], steps=4, restarts=1, step_size=0.3),
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def near(output: np.ndarray, y: np.ndarray) -> np.ndarray:

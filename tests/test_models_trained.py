@@ -22,19 +22,13 @@ torch = pytest.importorskip("torch")
 from intsim.onnx_io import write_qdq  # noqa: E402
 from intsim_models import adversarial, codes, networks, train  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RECORDS = accuracy.read()
 SHIPPED = intsim_models.images()
 BITS = {"cnn_w4": 4, "cnn_w3": 3, "cnn_w2": 2}
 
 quantized = pytest.mark.parametrize("name", intsim_models.QUANTIZED)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def weights(found: QuantizedGraph) -> list[str]:

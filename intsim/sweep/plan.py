@@ -1,12 +1,12 @@
 """A plan: axes, what is left out of their product, and data; read from TOML and checked whole before anything runs."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
+from intsim import files
 from intsim.errors import IntsimError
 
 Bits = Annotated[int, Meta(ge=0, le=16)]
@@ -85,13 +85,7 @@ def read(path: str | Path) -> Plan:
     """The plan of a TOML file. IntsimError names the field that is wrong, by its path; see also `cells.checked`."""
     where = Path(path)
     try:
-        fields = tomllib.loads(where.read_text(encoding="utf-8"))
-    except OSError as reason:
-        raise IntsimError(f"cannot be read: {reason.strerror}", where=str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
-        raise IntsimError(f"is not TOML: {reason}", where=str(path)) from None
-    try:
-        plan = msgspec.convert(fields, Plan)
+        plan = msgspec.convert(files.read_toml(where), Plan)
     except msgspec.ValidationError as reason:
         raise IntsimError(str(reason), where=str(path), mend=EXAMPLE) from None
     return _found(plan, where.parent)

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from intsim import files
 from intsim.errors import IntsimError, unknown
-from intsim.files import write_atomically
 from intsim.integers import Overflow
 from intsim.target import Level, Mac, Target
 from intsim.targets.choices import choices
@@ -72,7 +72,7 @@ def write_toml(target: Target, path: str | Path) -> tuple[Path, ...]:
     IntsimError where a file of that name holds another multiplier.
     """
     written = write_beside(target, Path(path).parent)
-    write_atomically(path, toml(target).encode())
+    files.write_atomically(path, toml(target).encode())
     return written
 
 
@@ -81,13 +81,7 @@ def read_toml(path: Path, catalogue: Mapping[str, Target]) -> Target:
 
     It is as sure as the catalogue's of that name where it computes as that one does; otherwise it is "assumed".
     """
-    try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as reason:
-        raise IntsimError(f"cannot be read: {reason.strerror}", where=str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
-        raise IntsimError(f"is not TOML: {reason}", where=str(path)) from None
-    read = _converted(filled(fields, beside(path.parent)), str(path))
+    read = _converted(filled(files.read_toml(path), beside(path.parent)), str(path))
     own = catalogue.get(read.name)
     if own is not None and arithmetic(own) == arithmetic(read):
         return replace(read, fidelity=own.fidelity, verified_with=own.verified_with)
