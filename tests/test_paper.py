@@ -1,5 +1,7 @@
 """The replication of docs/paper.md: its quantizers, training, attacks, statistics, machines and page."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from intsim import engine, oracle
 from intsim.attack.catalogue import ATTACKS
 from intsim.attack.craft import craft
 from intsim.check import check
+from intsim.errors import IntsimError
 
 TINY = Plan(
     seeds=2,
@@ -54,6 +57,18 @@ def run(data: Data, tmp_path_factory: pytest.TempPathFactory):
     root = tmp_path_factory.mktemp("runs")
     measure.run(root, data, TINY, lambda text: None)
     return root, results.summary(root, data, "mnist-tiny", TINY)
+
+
+@pytest.mark.parametrize("levels", ["rise", "ends", "zero"])
+@pytest.mark.parametrize("machine", deploy.MACHINES)
+def test_a_machine_takes_the_codes_that_are_said_to_fit_it_and_no_others(data, levels, machine):
+    for bits in (1, 7, 8):
+        lowest = Network(
+            weights=(np.full((10, 784), -1, np.float32),), biases=(np.zeros(10, np.float32),), levels=levels, bits=bits
+        )
+        taken = deploy.fits(machine, levels, bits)
+        with nullcontext() if taken else pytest.raises(IntsimError, match="weights are"):
+            deploy.program(lowest, data.x_train, machine)
 
 
 @pytest.mark.parametrize("levels", ["rise", "ends", "zero"])

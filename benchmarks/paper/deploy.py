@@ -16,13 +16,14 @@ MACHINES = {"ideal": 16, "litert_ref": 8}
 """The machines, and the bits of hidden activations and logits on each."""
 
 CALIBRATION = 2_000
-WIDEST = {"ideal": 16, "litert_ref": 8}
-"""The widest weights that each takes."""
 
 
 def fits(machine: str, levels: str, bits: int) -> bool:
     """Whether the machine takes weights of these codes."""
-    return bool(bits) and storage_bits(levels, bits) <= WIDEST[machine]
+    if not bits:
+        return False
+    held = _held(levels, bits)
+    return any(one.low <= held.low and held.high <= one.high for one in targets.target(machine).scheme.weights)
 
 
 def quantized(network: Network, calibration: np.ndarray, machine: str) -> QuantizedGraph:
@@ -59,9 +60,14 @@ def quantized(network: Network, calibration: np.ndarray, machine: str) -> Quanti
 
 
 def _weights(network: Network, layer: int) -> tuple[np.ndarray, Affine]:
-    held = IntType(max(storage_bits(network.levels, network.bits), 2))
+    held = _held(network.levels, network.bits)
     integers = codes(network.weights[layer], network.levels, network.bits).astype(held.dtype)
     return integers, affine(1 / denominator(network.levels, network.bits), 0, held)
+
+
+def _held(levels: str, bits: int) -> IntType:
+    """The type of the codes; of odd ones, the lowest integer is none."""
+    return IntType(max(storage_bits(levels, bits), 2), narrow_range=levels != "zero")
 
 
 def program(network: Network, calibration: np.ndarray, machine: str) -> Program:

@@ -53,6 +53,7 @@ def requantized(acc: int, rescale: Rescale, channel: int, place: int = 0) -> int
                 half = 1 << rule.converted - 1
                 y = y if -half <= y < half else -half
             y += 0 if before else zero
+            y = held(y, rule.sum, Overflow.WRAP) if isinstance(rule, Float64Scale) else y
     return bounded(y, rescale.low, rescale.high, rescale.overflow)
 
 

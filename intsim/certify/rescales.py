@@ -115,7 +115,8 @@ def _scaled(rescale: Rescale, rule: Float32Scale | Float64Scale, acc: Span, m: n
         inside = np.minimum(y.high, half - 1)
         high = np.where(out & ((inside < y.low) | (inside < -half)), -half, inside)
         y = Span(np.where(out, -half, y.low), high, y.steady & ~out)
-    return y if before else plus(y, zero)
+    y = y if before else plus(y, zero)
+    return held(y, rule.sum, Overflow.WRAP) if isinstance(rule, Float64Scale) else y
 
 
 def _floats(acc: Span, value: Any, mode: Rounding, rises: Any) -> Span:

@@ -62,6 +62,7 @@ NAMES = {
     "Float32Scale.converted": "width of the integer that the float becomes",
     "Float64Scale.rounding": "rounding",
     "Float64Scale.zero_point": "zero point",
+    "Float64Scale.sum": "register of the zero point's addition",
     # averages
     "Divide.rounding": "rounding",
     "Divide.centred": "zero point taken off before the division",

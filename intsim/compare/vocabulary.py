@@ -17,7 +17,7 @@ from msgspec.structs import FieldInfo, fields, replace
 from intsim.integers import Overflow
 from intsim.ops import OPS
 from intsim.program import Dot, Step
-from intsim.target import Bias, Cast, FixedPoint, Level, Mac, Target
+from intsim.target import Bias, Cast, FixedPoint, Float64Scale, Level, Mac, Target
 from intsim.targets import TARGETS
 
 Path = tuple[str, ...]
@@ -98,7 +98,8 @@ def rules_of(op: str) -> tuple[str, ...]:
 def changed(target: Target, variant: Variant) -> Target:
     """The machine with one change. ValueError where the words do not go together."""
     *record, word = variant.path
-    if (word, variant.theirs) == ("zero_point", "before") and isinstance(at(target, tuple(record)), FixedPoint):
+    sums = isinstance(at(target, tuple(record)), FixedPoint | Float64Scale)
+    if sums and (word, variant.theirs) == ("zero_point", "before"):
         target = _put(target, (*record, "sum"), None)  # what comes before the rounding is not added behind it
     made: Target = _put(target, variant.path, variant.theirs)
     return made

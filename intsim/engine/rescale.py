@@ -60,7 +60,8 @@ def plan_rescale(rescale: Rescale, channels: int, acc: Interval) -> Requantizer:
             planned = _thresholds(rescale, channels)
     if planned is not None:
         return replace(planned, narrow=max(-acc[0] - 1, acc[1]) < 1 << 31, largest=max(-acc[0], acc[1]))
-    return Requantizer(kernel="python", why="numbers beyond 64 bits", numbers=None, rescale=rescale)
+    why = "numbers beyond 64 bits, or a register of the rule"
+    return Requantizer(kernel="python", why=why, numbers=None, rescale=rescale)
 
 
 def _without_sum(rescale: Rescale, largest: int) -> Rescale:
@@ -329,8 +330,8 @@ def _float(rescale: Rescale, channels: int, acc: Interval) -> Requantizer | None
     reach = largest * float(np.abs(multiplier).max()) / float(np.abs(divisor).min()) * 1.001
     if largest > 1 << 53 or reach >= 2.0**61 or max(abs(rescale.low), abs(rescale.high), abs(zero)) > 1 << 22:
         return None
-    converted = rule.converted if isinstance(rule, Float32Scale) else None
-    if converted is not None and reach + abs(zero) + 1 >= 2.0 ** (converted - 1):
+    held = rule.converted if isinstance(rule, Float32Scale) else rule.sum if isinstance(rule, Float64Scale) else None
+    if held is not None and reach + abs(zero) + 1 >= 2.0 ** (held - 1):
         return None
     after = 0 if before else zero
     numbers = (

@@ -68,9 +68,7 @@ class FixedPoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
         within("keep", self.bits if self.keep is None else self.keep, 1, self.bits)
         within("product", 64 if self.product is None else self.product, 2, 64)
         within("doubled", 64 if self.doubled is None else self.doubled, 2, 64)
-        within("sum", 64 if self.sum is None else self.sum, 2, 64)
-        if self.sum is not None and self.zero_point == "before":
-            raise ValueError("sum goes with a zero point after the rounding")
+        _check_sum(self.sum, self.zero_point)
         if self.first is not None and (self.product, self.doubled) != (None, None):
             raise ValueError("product and doubled go with a single rounding: leave out first")
         lefts = {self.left} if self.lanes is None else {self.left, self.lanes.left}
@@ -109,10 +107,17 @@ class Float32Scale(
 class Float64Scale(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="float64_scale"
 ):
-    """d = f64(sx) * f64(sw) / f64(sy); y = rounding(f64(a) * d): the machine itself multiplies in float64."""
+    """d = f64(sx) * f64(sw) / f64(sy); y = rounding(f64(a) * d): the machine itself multiplies in float64.
+
+    `sum`: the result and the zero point are added in so many bits, and wrap.
+    """
 
     rounding: Rounding = Rounding.HALF_AWAY
     zero_point: Literal["after", "before"] = "after"
+    sum: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_sum(self.sum, self.zero_point)
 
 
 class Float32Requantize(
@@ -123,6 +128,12 @@ class Float32Requantize(
 
 class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="rule", tag="thresholds"):
     """y = low + #{i: a >= t[i]}; the thresholds are those of the exact scale with ties upwards."""
+
+
+def _check_sum(bits: int | None, zero_point: str) -> None:
+    within("sum", 64 if bits is None else bits, 2, 64)
+    if bits is not None and zero_point == "before":
+        raise ValueError("sum goes with a zero point after the rounding")
 
 
 Requantize = FixedPoint | PowerOfTwo | Float32Scale | Float64Scale | Float32Requantize | Thresholds

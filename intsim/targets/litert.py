@@ -63,6 +63,7 @@ IN_BLOCKS = replace(DOUBLE_F32, lanes=Lanes(of="blocks", size=4, left=Overflow.S
 Q15 = FixedPoint(keep=15, rounding=Rounding.HALF_UP)
 Q15_IN_32_BITS = replace(Q15, middle=Cast(bits=32))
 IN_FLOAT64 = Float64Scale(rounding=Rounding.HALF_AWAY)
+IN_FLOAT64_SUM, DOUBLE_UP_F32_SUM = (replace(rule, sum=32) for rule in (IN_FLOAT64, DOUBLE_UP_F32))
 STEPS = Resize(nearest="float32", linear="step", bits=10, rounding=Rounding.HALF_AWAY)
 ALL_STEPS = replace(STEPS, nearest="step")
 LITERT = "google-ai-edge/LiteRT f6745779 tflite/kernels/internal/"
@@ -74,7 +75,7 @@ LITERT_REF = Target(
     requantize=DOUBLE_SUM,
     overrides=(
         Override(signed_weights=False, requantize=DOUBLE_F32),
-        Override(op="Gemm", requantize=IN_FLOAT64),
+        Override(op="Gemm", requantize=IN_FLOAT64_SUM),
     ),
     average_pool=Divide(rounding=Rounding.HALF_AWAY, older=True),
     mean=RescaledSum(requantize=DOUBLE, encoding="tflite"),
@@ -134,7 +135,7 @@ LITERT_RUY_X86 = replace(
     mac=Mac(zero_point="folded"),
     requantize=DOUBLE_UP_SUM,
     overrides=(
-        Override(op="Gemm", requantize=DOUBLE_UP_F32),
+        Override(op="Gemm", requantize=DOUBLE_UP_F32_SUM),
         Override(op="Conv", signed_weights=False, requantize=DOUBLE_UP_F32),
         *_KERNELS,
     ),
@@ -184,7 +185,7 @@ LITERT_RUY_PORTABLE = replace(
         Override(op="Gemm", requantize=replace(PORTABLE, float32_product=True)),
         Override(op="Gemm", signed_weights=False, requantize=IN_BLOCKS),
         Override(op="Conv", signed_weights=False, requantize=IN_BLOCKS),
-        Override(op="Gemm", places=1, products=8, outputs=4, requantize=DOUBLE_UP_F32),
+        Override(op="Gemm", places=1, products=8, outputs=4, requantize=DOUBLE_UP_F32_SUM),
         Override(op="Conv", places=1, products=8, outputs=4, requantize=DOUBLE_UP),
         Override(op="Conv", places=1, products=8, outputs=4, signed_weights=False, requantize=DOUBLE_UP_F32),
         *_KERNELS,

@@ -270,6 +270,7 @@ static inline wide requantized(wide acc, const struct rescale *r, int channel) {
         if (r->before)
             v = v + (double)zero;
         y = rounded_real(v, r->rounding) + (r->before ? 0 : zero);
+        y = r->sum ? held(y, r->sum, WRAP, 1) : y;
         break;
     }
     case FLOAT32_REQUANTIZE: {

@@ -75,7 +75,7 @@ _FIELDS: dict[type, str] = {
     ),
     PowerOfTwo: "rounding middle zero_point",
     Float32Scale: "rounding zero_point",
-    Float64Scale: "rounding zero_point",
+    Float64Scale: "rounding zero_point sum",
     Float32Requantize: "",
     Thresholds: "",
     ThreeRescales: "left_shift requantize inputs early powers_of_two",

@@ -82,6 +82,9 @@ def convolutions(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     single = Shape(channels=1, outputs=1, size=(16, 16), kernel=(1, 1), samples=1)
     yield _of(kind, "Conv", "conv of one channel to one 1x1, 3/38", single, ratio(kind, single, 3, 38))
     yield from _of_tflite(kind, "conv 1x1", "conv grouped", "conv in groups of one, two for one")
+    if kind.name == "s8":
+        shape = CONVS["conv of one channel to one"]
+        yield _of(kind, "Conv", "conv of one channel to one, at the end of 32 bits", shape, at_the_end(kind, shape))
     if kind.name in TFLITE:
         yield _of(kind, "Conv", "conv of one channel to one 1x1, 1/4", single, ratio(kind, single, 1, 4))
         yield _of(kind, "Conv", "conv of one channel to one 1x1, a tie in float32", single, tied_float32(kind, single))
@@ -98,6 +101,9 @@ def convolutions(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         yield _of(kind, "Conv", "conv 1x1, results beyond 2^31", small, beyond_31_bits(kind, small))
         yield _of(kind, "Conv", "conv 1x1, next to ties of 15 bits", small, next_to_15_bits(kind, small))
         yield _of(kind, "Conv", "conv 1x1, next to ties of 15 bits, per tensor", one, next_to_15_bits(kind, one))
+    if kind.name == "u8":
+        shape, family = replace(CONVS["conv in groups of one, two for one"], samples=16), "shifted out of 32 bits"
+        yield _one(kind, rng, "Conv", "conv in groups of one, two for one, of 16 samples", shape, family)
 
 
 def depthwise(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
@@ -132,6 +138,8 @@ def fully_connected(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     if kind.name in TFLITE:
         shape = FULL["fully connected"]
         yield _of(kind, "Gemm", "fully connected, multipliers rounded down", shape, rounded_down(kind, shape))
+        if kind.per_channel:
+            yield _of(kind, "Gemm", "fully connected, at the end of 32 bits", shape, at_the_end(kind, shape))
     if kind.name in (*TFLITE, "s16"):
         shape = Shape(channels=1, outputs=1, samples=256)
         yield _of(kind, "Gemm", "fully connected of one to one, 3/38", shape, ratio(kind, shape, 3, 38))
@@ -166,6 +174,9 @@ def transposed(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         for family in ("powers of two", "a hair from a tie", "shifted out of 32 bits"):
             name = f"transposed conv of 49 places, {family}"
             yield _transposed(kind, name, shape, FAMILIES[family](kind, rng, shape))
+        shape = replace(shape, outputs=5, kernel=(2, 2))  # 36 places of 5: the last 4 integers are in one place
+        name = "transposed conv of 36 places, powers of two"
+        yield _transposed(kind, name, shape, ties(kind, rng, shape))
 
 
 def _transposed(kind: Kind, name: str, shape: Shape, numbers: "Numbers") -> Case:

@@ -96,6 +96,14 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "its exponent is applied before the multiplier (early): a second rounding has nothing to round"
     ),
     (
+        "litert_ruy_*",
+        "add.repeated.whole.inputs.first",
+        "half_even",
+    ): (
+        "an operand's multiplier is one half, which rounds nothing, or below: then the result is halved and rounded "
+        "down, and of a tie between an even f and f + 1 both give f / 2"
+    ),
+    (
         "litert_*|tflm",
         "functions.sigmoid.quotient|functions.tanh.quotient",
         "True",
@@ -123,7 +131,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("litert_ref", "overrides[0].requantize.shared", "True"): "TFLite's uint8 weights have one scale",
     (
         "litert_ruy_x86",
-        "overrides[0].requantize.sum|overrides[1].requantize.sum|overrides[6].requantize.sum|"
+        "overrides[1].requantize.sum|overrides[6].requantize.sum|"
         "overrides[7].requantize.sum|overrides[8].requantize.sum|overrides[9].requantize.sum|convert.whole.sum|"
         "convert.rest.sum|mean.requantize.sum|multiply.rest.sum",
         "32",

@@ -44,6 +44,18 @@ OPERANDS_AT_TIES = (
 )
 """Scales and an operand for which the last bit of the other's rescale is seen (TFLite): of a multiplier that ties, of
 one a little above another, and of two products that tie."""
+ONE_AND_ONE = (
+    (1.5 - 2.0**-20, 1.5 - 2.0**-20, 2.0, 126, -128),
+    (2.5 - 2.0**-20, 2.5 - 2.0**-20, 4.0, 75, -79),
+    (1437607.0, 2097152.0, 4225108.5, -35, 25),
+    (1437607.0, 2097152.0, 4235804.5, 89, -60),
+    (8321713.0, 8765237.0, 19094094.0, -18, 16),
+    (11358680.0, 15589597.0, 38421440.0, -106, 76),
+    (0.05, 0.07, 0.0004, 127, 127),
+)
+"""Scales and two integers that tell how TFLite rounds where they are added in vectors of 8, or in none: a sum below
+zero at ties of both its roundings; an operand at a tie above and below zero; a multiplier that ties, and one that is
+rounded down; a sum beyond 16 bits. A search found them."""
 MULTIPLY_SCALES = {
     "general scales": (0.0213, 0.0377, 0.08),
     "powers of two": (2.0**-4, 2.0**-3, 2.0**-1),
@@ -110,6 +122,12 @@ def add(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         for one in (*few, *_next_to_ties(kind)):
             yield _in_rows(one)
             yield _in_rows(one, beside_one=True)
+        for sa, sb, sy, a, b in ONE_AND_ONE:
+            affines = [kind.affine(s, 0) for s in (sa, sb, sy)]
+            for n, m in ((15, 15), (8, 1)):
+                x = [np.full((1, n), a, np.int8), np.full((1, m), b, np.int8)]
+                yield case(kind, "add", f"add of {n} times {a} and {m} times {b}, {sa:g} {sb:g}", "Add", x, affines[:2],
+                           affines[2], (n,))  # fmt: skip
 
 
 def _next_to_ties(kind: Kind) -> Iterator[Case]:
