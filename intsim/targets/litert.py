@@ -186,7 +186,7 @@ LITERT_RUY_PORTABLE = replace(
         Override(op="Gemm", signed_weights=False, requantize=IN_BLOCKS),
         Override(op="Conv", signed_weights=False, requantize=IN_BLOCKS),
         Override(op="Gemm", places=1, products=8, outputs=4, requantize=DOUBLE_UP_F32_SUM),
-        Override(op="Conv", places=1, products=8, outputs=4, requantize=DOUBLE_UP),
+        Override(op="Conv", places=1, products=8, outputs=4, requantize=DOUBLE_UP_SUM),
         Override(op="Conv", places=1, products=8, outputs=4, signed_weights=False, requantize=DOUBLE_UP_F32),
         *_KERNELS,
     ),

@@ -67,6 +67,14 @@ FULL = {
     "fully connected": Shape(channels=40, outputs=12, samples=24),
     "fully connected per tensor": Shape(channels=40, outputs=12, samples=24, per_channel=False),
 }
+FEW = Shape(channels=5, outputs=12, samples=16)
+"""Fewer products than any matrix-vector kernel takes."""
+FEW_OUTPUTS = {f"fully connected of {n} outputs": Shape(channels=40, outputs=n, samples=16) for n in (3, 4)}
+ONE_PLACE = {
+    f"conv of one place and {n} outputs": Shape(channels=5, outputs=n, size=(3, 3), kernel=(3, 3), samples=16)
+    for n in (3, 6)
+}
+"""Where a kernel of LiteRT's begins: 4 outputs."""
 MORE_FULL = {
     "fully connected of odd depth": Shape(channels=63, outputs=33, samples=4),
     "fully connected of one product": Shape(channels=1, outputs=9, samples=32),
@@ -104,6 +112,16 @@ def convolutions(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     if kind.name == "u8":
         shape, family = replace(CONVS["conv in groups of one, two for one"], samples=16), "shifted out of 32 bits"
         yield _one(kind, rng, "Conv", "conv in groups of one, two for one, of 16 samples", shape, family)
+    if kind.name in TFLITE:
+        for name, shape in ONE_PLACE.items():
+            for family in FAMILIES:
+                yield _one(kind, rng, "Conv", name, shape, family)
+            for family, make in (_tflite_families(kind) | {"powers of two beyond 32 bits": far_powers}).items():
+                yield _of(kind, "Conv", f"{name}, {family}", shape, make(kind, shape))
+            one = replace(shape, per_channel=False)
+            yield _of(kind, "Conv", f"{name}, per tensor, a tie in float32", one, tied_float32(kind, one))
+        shape = CONVS["conv 1x1"]
+        yield _of(kind, "Conv", "conv 1x1, powers of two beyond 32 bits", shape, far_powers(kind, shape))
 
 
 def depthwise(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
@@ -144,6 +162,16 @@ def fully_connected(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         shape = Shape(channels=1, outputs=1, samples=256)
         yield _of(kind, "Gemm", "fully connected of one to one, 3/38", shape, ratio(kind, shape, 3, 38))
         yield _of(kind, "Gemm", "fully connected of one to one, a tie in float32", shape, tied_float32(kind, shape))
+    if kind.name in TFLITE:
+        for family in FAMILIES:
+            yield _one(kind, rng, "Gemm", "fully connected of few products", FEW, family)
+        for family, make in (_tflite_families(kind) | {"powers of two beyond 32 bits": far_powers}).items():
+            yield _of(kind, "Gemm", f"fully connected of few products, {family}", FEW, make(kind, FEW))
+        one = replace(FEW, per_channel=False)
+        name = "fully connected of few products, per tensor, a tie in float32"
+        yield _of(kind, "Gemm", name, one, tied_float32(kind, one))
+        for name, shape in FEW_OUTPUTS.items():
+            yield _one(kind, rng, "Gemm", name, shape, "a hair from a tie")
 
 
 def transposed(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
@@ -612,6 +640,19 @@ def at_the_end(kind: Kind, shape: Shape) -> Numbers:
         weight=np.full((shape.outputs, shape.depth), zero + 1, int_type(kind.weight).dtype),
         bias=_biases(kind, biases), input=x, output=kind.affine(1.0, 127),
         scales=np.full(_channels(kind, shape), 1 + 2.0**-15), weight_zero=zero,
+    )  # fmt: skip
+
+
+def far_powers(kind: Kind, shape: Shape) -> Numbers:
+    """Biases of up to 31 bits times 16, without a product: powers of two whose results 32 bits do not hold."""
+    zero = 1 if kind.asymmetric else 0
+    biases = np.resize([3 << 24, -(5 << 25), (7 << 26) + 1, 3 - (1 << 30), 9 << 27, 5, -7, 1 << 27], shape.outputs)
+    x = kind.affine(8.0, 0)
+    return Numbers(
+        x=np.full(_shape(shape), x.zero, kind.type.dtype),
+        weight=np.full((shape.outputs, shape.depth), zero + 1, int_type(kind.weight).dtype),
+        bias=_biases(kind, biases), input=x, output=kind.affine(0.5, 3), scales=np.ones(_channels(kind, shape)),
+        weight_zero=zero,
     )  # fmt: skip
 
 

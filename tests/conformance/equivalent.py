@@ -54,16 +54,16 @@ _PAST_THE_END = (
     "than half an integer from the ends"
 )
 EQUIVALENT: dict[tuple[str, str, str], str] = {
-    ("tflm|litert_ref|litert_ruy_x86", _SUMS_OF_TFLITE.format("register"), _WIDER): (
+    ("tflm|litert_ref|litert_ruy_*", _SUMS_OF_TFLITE.format("register"), _WIDER): (
         "operands of 8 bits less their zero points, << 20, are below 2^28, and both first multipliers at most 1/2, so "
         "that their sum is below 2^28; TFLite refuses a last multiplier of one or more "
         "(QuantizeMultiplierSmallerThanOneExp): nothing is shifted left, and no product leaves 29 bits"
     ),
-    ("tflm|litert_ref|litert_ruy_x86", _SUMS_OF_TFLITE.format("left"), "*"): (
+    ("tflm|litert_ref|litert_ruy_*", _SUMS_OF_TFLITE.format("left"), "*"): (
         "all three multipliers of a sum are below one (see register): nothing is shifted left"
     ),
     (
-        "tflm|litert_ref|litert_ruy_x86",
+        "tflm|litert_ref|litert_ruy_*",
         _SUMS_OF_TFLITE.format("sum"),
         "31|32",
     ): "below 2^28, as register: the sum with a zero point is below 2^29",
@@ -87,12 +87,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ),
     (_WIDE, "requantize.product", "64"): "a sum below 2^47 (which TFLite asserts) times a multiplier of 15 bits",
     (
-        "litert_ruy_x86",
+        "litert_ruy_*",
         "add.whole.inputs.middle|add.whole.inputs.sum|add.whole.inputs.doubled",
         "Cast(bits=32)|Cast(bits=32, overflow=saturate)|31|32|34|40|48|64",
     ): "as register: an operand is below 2^28, and twice of it below 2^29",
-    ("litert_ruy_x86", "add.whole.inputs.product", "64"): "an operand below 2^28 times a multiplier below 2^31",
-    ("litert_ruy_x86", "add.whole.inputs.first", "half_up"): (
+    ("litert_ruy_*", "add.whole.inputs.product", "64"): "an operand below 2^28 times a multiplier below 2^31",
+    ("litert_ruy_*", "add.whole.inputs.first", "half_up"): (
         "its exponent is applied before the multiplier (early): a second rounding has nothing to round"
     ),
     (
@@ -118,7 +118,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "a sigmoid is positive: there the carry goes where half to even goes",
     ("litert_*", "functions.softmax.rounding", "half_up"): "a softmax is positive: half up is half away from zero",
     (
-        "litert_ruy_x86",
+        "litert_ruy_*",
         "add.whole.requantize.middle|add.repeated.whole.requantize.middle",
         "Cast(bits=16)",
     ): "the zero point is added in 16 bits: that it wrapped before is the same",
@@ -131,11 +131,28 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("litert_ref", "overrides[0].requantize.shared", "True"): "TFLite's uint8 weights have one scale",
     (
         "litert_ruy_x86",
-        "overrides[1].requantize.sum|overrides[6].requantize.sum|"
-        "overrides[7].requantize.sum|overrides[8].requantize.sum|overrides[9].requantize.sum|convert.whole.sum|"
-        "convert.rest.sum|mean.requantize.sum|multiply.rest.sum",
+        "overrides[1].requantize.sum|overrides[6].requantize.sum|overrides[7].requantize.sum|"
+        "overrides[8].requantize.sum|overrides[9].requantize.sum",
         "32",
     ): _QUOTIENT,
+    (
+        "litert_ruy_portable",
+        "overrides[1].requantize.sum|overrides[2].requantize.sum|overrides[10].requantize.sum|"
+        "overrides[11].requantize.sum|overrides[12].requantize.sum|overrides[13].requantize.sum",
+        "32",
+    ): _QUOTIENT,
+    ("litert_ruy_x86", "overrides[1].op", "None"): f"the two rules differ in a sum of 32 bits: {_QUOTIENT}",
+    ("litert_ruy_portable", "overrides[5].op", "None"): f"the two rules differ in a sum of 32 bits: {_QUOTIENT}",
+    ("litert_ruy_*", "convert.whole.sum|convert.rest.sum|mean.requantize.sum|multiply.rest.sum", "32"): _QUOTIENT,
+    ("litert_ruy_portable", "requantize.product|overrides[0].requantize.product", "64"): (
+        "32 bits times a multiplier of 31 bits: 64 hold every product"
+    ),
+    (
+        "litert_ruy_portable",
+        "overrides[1].requantize.shared|overrides[2].requantize.shared|overrides[10].requantize.shared|"
+        "overrides[11].requantize.shared|overrides[12].requantize.shared|overrides[13].requantize.shared",
+        "True",
+    ): "TFLite's uint8 weights have one scale",
     ("litert_ref", "overrides[0].requantize.sum|convert.sum|mean.requantize.sum|multiply.sum", "32"): _QUOTIENT,
     ("tflm", "convert.sum|mean.requantize.sum", "32"): _QUOTIENT,
     ("tflm", "functions.sigmoid.radius|functions.tanh.radius", "14"): _PAST_THE_END,
@@ -255,6 +272,8 @@ PROOFS = """
 26. A float32 has 24 bits: a multiplier of a quotient in float32 is exact from 24 bits on, however it is encoded.
 27. Slopes are requantized to integers without a zero point, each by a multiplier of its own; what adds it is the table.
 28. Without a rule of their own, differences follow that of sums.
+29. Where the sum with the zero point wraps, a result that wrapped in no fewer bits before is the same; so is twice of
+    it that wrapped in one bit more, if its rounding commutes with adding integers.
 """
 """The theorems by which two targets are one; `normal` applies them, and a test tries them on random programs."""
 
@@ -483,6 +502,12 @@ def _fixed_point(rule: FixedPoint, place: str, widest: int) -> FixedPoint:
         rule = replace(rule, lanes=None)  # 17
     if rule.sum is not None and rule.first is not None and rule.sum > max(rule.register, widest + 1):  # 21
         rule = replace(rule, sum=None)
+    if rule.sum is not None:  # 29
+        middle = rule.middle
+        if middle is not None and middle.signed and not middle.shift and middle.bits >= rule.sum:
+            rule = replace(rule, middle=middle if middle.overflow is not Overflow.WRAP else None)
+        if rule.doubled is not None and rule.doubled > rule.sum and rule.rounding in _MOVES_WITH_INTEGERS:
+            rule = replace(rule, doubled=None)
     last = place not in ("add", "subtract", "functions")  # there a rule is not only the last step
     register = rule.register if rule.first is not None else 64
     if rule.middle is not None and _wide(rule.middle, register, widest if last and rule.sum is None else 64):

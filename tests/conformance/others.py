@@ -488,6 +488,8 @@ def elu(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         ):  # found by a search
             yield case(kind, "elu", f"elu, a tie in float32, {sx:.4g}/{sy:.4g}", "Elu", [x], [kind.affine(sx, 0)],
                        kind.affine(sy, 0), x.shape[1:], {"alpha": 1.0})  # fmt: skip
+        a, y = kind.affine(0.09267497807741165, -52), kind.affine(0.12031488120555878, 52)
+        yield case(kind, "elu", "elu, a tie of an inverse's product", "Elu", [x], [a], y, x.shape[1:], {"alpha": 1.0})
         for p, q in ((1, 2), *RATIONALS[:7]):
             yield case(kind, "elu", f"elu, {p}/{q}", "Elu", [x], [kind.affine(p, 3)], kind.affine(q, -3), x.shape[1:],
                        {"alpha": 1.0})  # fmt: skip

@@ -47,8 +47,13 @@ TRUTHS: dict[str, Truth] = {
         kinds=TFLITE,
         without=SHIFTED_OUT
         | {
-            f"fully connected{how}, shifted out": "a float64 beyond int32 becomes an int32: C++ does not define it"
-            for how in ("", " per tensor")
+            f"fully connected{how}": "a float64 beyond int32 becomes an int32: C++ does not define it"
+            for how in (
+                ", shifted out",
+                " per tensor, shifted out",
+                " of few products, shifted out",
+                " of few products, powers of two beyond 32 bits",
+            )
         },
     ),
     "litert_ruy_x86": Truth(

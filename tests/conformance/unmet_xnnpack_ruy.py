@@ -1,6 +1,6 @@
 """Why no case meets some fields of LiteRT's machines: what no network that the suite asks can reach."""
 
-_BOTH = ("litert_xnnpack", "litert_ruy_x86")
+_BOTH = ("litert_xnnpack", "litert_ruy_x86", "litert_ruy_portable")
 UNMET: dict[tuple[str, str], str] = {
     (name, prefix): reason
     for name in _BOTH
