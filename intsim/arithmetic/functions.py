@@ -2,7 +2,7 @@
 
 import math
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -263,21 +263,26 @@ def slopes_by_channel(
 
     `[entries, c]` of y's natural type (29).
     """
-    columns = []
-    for integer in (int(s) - of.zero for s in slope):
-        if isinstance(rule, TwoSlopes):
-            sx, sa, sy = (F32(a.scale[0]) for a in (x, of, y))
-            same, other = (_multiplier(rule.requantize, sx, sw, sy) for sw in (F32(1), sa))
-            values = [
-                fixed_pointed(q, rule.requantize, *same, 0)
-                if q >= 0
-                else fixed_pointed(q * integer, rule.requantize, *other, 0)
-                for q in range(x.type.low - x.zero, x.type.high - x.zero + 1)
-            ]
-            columns.append([bounded(v + y.zero, y.type.low, y.type.high, overflow) for v in values])
-        else:
-            columns.append(table(rule, "LeakyRelu", x, y, overflow, float(F32(of.scale[0]) * F32(integer))).tolist())
+    columns = [_column(rule, x, int(s) - of.zero, of.scale[0], y, overflow) for s in slope]
     return np.array(columns, y.type.dtype).T.copy()
+
+
+@lru_cache(maxsize=64)
+def _column(rule: Slopes, x: Affine, integer: int, scale: float, y: Affine, overflow: Overflow) -> np.ndarray:
+    """One channel's table, read-only: a slope of `integer` and that scale."""
+    if not isinstance(rule, TwoSlopes):
+        return table(rule, "LeakyRelu", x, y, overflow, float(F32(scale) * F32(integer)))
+    sx, sa, sy = (F32(s) for s in (x.scale[0], scale, y.scale[0]))
+    same, other = (_multiplier(rule.requantize, sx, sw, sy) for sw in (F32(1), sa))
+    values = [
+        fixed_pointed(q, rule.requantize, *same, 0)
+        if q >= 0
+        else fixed_pointed(q * integer, rule.requantize, *other, 0)
+        for q in range(x.type.low - x.zero, x.type.high - x.zero + 1)
+    ]
+    found = np.array([bounded(v + y.zero, y.type.low, y.type.high, overflow) for v in values], y.type.dtype)
+    found.flags.writeable = False
+    return found
 
 
 def short_hard_swish(q: int, sx: np.float32, sy: np.float32) -> int:

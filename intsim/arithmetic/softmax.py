@@ -130,14 +130,17 @@ def _interpolated_exponentials(rule: InterpolatedSoftmax, levels: int, sx: np.fl
     """exp(-k beta sx) in Q0.15: k is requantized to 65535 places over -10..0."""
     step = float(sx * beta) if rule.requantize.float32_product else float(sx) * float(beta)
     m, e = fixed_point(step / (10.0 / 65535.0), rule.requantize)
-    if (levels - 1) << max(e, 0) >= 1 << 31:
-        raise ValueError(f"Softmax of integers of scale {float(sx):g} leaves its register here")
+    leaves = f"Softmax of integers of scale {float(sx):g} leaves its register here"
+    if (levels - 1) << max(e, 0) >= 1 << rule.requantize.register - 1:
+        raise ValueError(leaves)
     samples = _samples("exp", rule.precision)
     found = np.full(levels, _on_line(samples, -(1 << 15)), np.int64)
     for k in range(levels):
         place = fixed_pointed(-k, rule.requantize, m, e, 0) + 32767
         if place < -(1 << 15):
             break
+        if place >= 1 << 15:  # of a register behind the rounding that wraps
+            raise ValueError(leaves)
         found[k] = _on_line(samples, place)
     found.flags.writeable = False
     return found

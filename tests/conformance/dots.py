@@ -67,12 +67,17 @@ FULL = {
     "fully connected": Shape(channels=40, outputs=12, samples=24),
     "fully connected per tensor": Shape(channels=40, outputs=12, samples=24, per_channel=False),
 }
-FEW = Shape(channels=5, outputs=12, samples=16)
+FEW = Shape(channels=7, outputs=12, samples=16)
 """Fewer products than any matrix-vector kernel takes."""
 FEW_OUTPUTS = {f"fully connected of {n} outputs": Shape(channels=40, outputs=n, samples=16) for n in (3, 4)}
 ONE_PLACE = {
     f"conv of one place and {n} outputs": Shape(channels=5, outputs=n, size=(3, 3), kernel=(3, 3), samples=16)
     for n in (3, 6)
+} | {
+    f"conv of one place, {k} products and 4 outputs": Shape(
+        channels=k, outputs=4, size=(1, 1), kernel=(1, 1), samples=16
+    )
+    for k in (7, 8)
 }
 """Where a kernel of LiteRT's begins: 4 outputs."""
 MORE_FULL = {
@@ -107,6 +112,7 @@ def convolutions(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         small = Shape(channels=2, outputs=8, size=(2, 2), kernel=(1, 1), samples=1)
         one = replace(small, per_channel=False)
         yield _of(kind, "Conv", "conv 1x1, results beyond 2^31", small, beyond_31_bits(kind, small))
+        yield _of(kind, "Conv", "conv 1x1, sums beyond 2^40", small, far_below(kind, small, 46))
         yield _of(kind, "Conv", "conv 1x1, next to ties of 15 bits", small, next_to_15_bits(kind, small))
         yield _of(kind, "Conv", "conv 1x1, next to ties of 15 bits, per tensor", one, next_to_15_bits(kind, one))
     if kind.name == "u8":
@@ -158,6 +164,10 @@ def fully_connected(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         yield _of(kind, "Gemm", "fully connected, multipliers rounded down", shape, rounded_down(kind, shape))
         if kind.per_channel:
             yield _of(kind, "Gemm", "fully connected, at the end of 32 bits", shape, at_the_end(kind, shape))
+    if kind.name == "s16":
+        shape = Shape(channels=1, outputs=8, samples=2)
+        yield _of(kind, "Gemm", "fully connected, sums beyond 2^40", shape, far_below(kind, shape, 46))
+        yield _of(kind, "Gemm", "fully connected, sums beyond 2^63", shape, far_below(kind, shape, 63))
     if kind.name in (*TFLITE, "s16"):
         shape = Shape(channels=1, outputs=1, samples=256)
         yield _of(kind, "Gemm", "fully connected of one to one, 3/38", shape, ratio(kind, shape, 3, 38))
@@ -663,6 +673,21 @@ def beyond_31_bits(kind: Kind, shape: Shape) -> Numbers:
         x=np.zeros(_shape(shape), kind.type.dtype), weight=np.ones((shape.outputs, shape.depth), np.int8),
         bias=_biases(kind, np.resize(biases, shape.outputs)), input=kind.affine(0.5, 0), output=kind.affine(1.0, 0),
         scales=np.ones(_channels(kind, shape)),
+    )  # fmt: skip
+
+
+def far_below(kind: Kind, shape: Shape, bits: int) -> Numbers:
+    """Sums of so many bits and their sign, of which 15 bits remain; the last two biases leave no room for a product."""
+    room = (1 << bits) - (1 << 21)
+    biases = [1 << bits - 1, 1 << bits - 2, -(1 << bits - 2), 3 << bits - 3, -(5 << bits - 4), 7 << bits - 6]
+    x = np.full(_shape(shape), 0, kind.type.dtype)
+    x[-1] = kind.type.high if bits == 63 else 9
+    half = -(-(bits - 14) // 2)
+    return Numbers(
+        x=x, weight=np.full((shape.outputs, shape.depth), 127, np.int8),
+        bias=_biases(kind, np.resize([*biases, room, room - 1], shape.outputs)), input=kind.affine(2.0**-half, 0),
+        output=kind.affine(2.0 ** (bits - 14 - 2 * half), 0),
+        scales=np.full(_channels(kind, shape), 2.0**-half),
     )  # fmt: skip
 
 

@@ -53,6 +53,10 @@ _PAST_THE_END = (
     "the place is between half of it and all of it: there 256 sigmoid (from 7 on) and 128 tanh (from 3.5 on) are less "
     "than half an integer from the ends"
 )
+_PLACES = (
+    "where 65535 << e leaves the register the softmax is refused: what is shifted left stays, and the rest is no larger"
+)
+_BELOW = "what is rescaled is a distance below the largest: it is never above zero, and such ties go one way"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("tflm|litert_ref|litert_ruy_*", _SUMS_OF_TFLITE.format("register"), _WIDER): (
         "operands of 8 bits less their zero points, << 20, are below 2^28, and both first multipliers at most 1/2, so "
@@ -86,6 +90,39 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "its result is cast to 32 bits: twice that, and the bit to be rounded off, are in the lowest 33"
     ),
     (_WIDE, "requantize.product", "64"): "a sum below 2^47 (which TFLite asserts) times a multiplier of 15 bits",
+    (
+        "tflm_16x8",
+        "mac.levels[0].bits|mac.levels[0].overflow|bias.bits",
+        "48|63|None|saturate*|wrap_sm",
+    ): "a sum below 2^47, which TFLite asserts: it leaves no register of 48 bits",
+    (
+        "litert_16x8_builtin",
+        "add.whole.inputs.middle|add.whole.inputs.sum|add.whole.inputs.doubled",
+        "Cast(bits=32)|Cast(bits=32, overflow=saturate)|31|32|34|40|48|64",
+    ): "an operand is at most 2^30, its multiplier at most 1/2: twice the product is from -2^30 to 2^30 - 2",
+    ("litert_16x8_builtin", "add.whole.inputs.product", "64"): "an operand of 2^30 times a multiplier below 2^31",
+    ("litert_16x8_builtin", "add.whole.inputs|add.whole.inputs.first", "None|half_up"): (
+        "its exponent is applied before the multiplier (early): a second rounding has nothing to round"
+    ),
+    ("litert_16x8_builtin", "add.whole.requantize.middle", "Cast(bits=16, overflow=saturate)"): (
+        "no zero point is added: the output of 16 bits saturates just so"
+    ),
+    (_WIDE, "functions.softmax.requantize.left", "*"): _PLACES,
+    (_WIDE, "functions.softmax.requantize.register", f"20|22|24|{_WIDER}"): _PLACES,
+    (_WIDE, "functions.softmax.requantize.first", "half_to_zero"): _BELOW,
+    (_WIDE, "functions.softmax.requantize.rounding", "half_down"): _BELOW,
+    (_WIDE, "functions.softmax.requantize.sum", "20|22|24|31"): (
+        "a place is -65535 or more until the table's end, and the next one above -2^17: a step is below 2^15, as "
+        "65535 << e is below 2^31"
+    ),
+    (_WIDE, "functions.softmax.requantize.sum|functions.softmax.requantize.middle", "16|Cast(bits=16)"): (
+        "a step is below 2^15, as 65535 << e is below 2^31: the first place that 16 bits do not hold comes back above "
+        "zero, or, of steps a hair below 2^15, to 0 and a later one above: outside of the table, which is refused"
+    ),
+    (_WIDE, "functions.softmax.requantize.shared", "True"): "one multiplier has one exponent",
+    (_WIDE, "functions.softmax.requantize.float32_quotient", "True"): (
+        "the factor of a softmax is a quotient by 10 / 65535 in float64, whatever becomes of quotients of scales"
+    ),
     (
         "litert_ruy_*",
         "add.whole.inputs.middle|add.whole.inputs.sum|add.whole.inputs.doubled",
@@ -138,19 +175,25 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
         "litert_ruy_portable",
         "overrides[1].requantize.sum|overrides[2].requantize.sum|overrides[10].requantize.sum|"
-        "overrides[11].requantize.sum|overrides[12].requantize.sum|overrides[13].requantize.sum",
+        "overrides[11].requantize.sum|overrides[12].requantize.sum|overrides[13].requantize.sum|"
+        "overrides[5].requantize.sum",
         "32",
     ): _QUOTIENT,
     ("litert_ruy_x86", "overrides[1].op", "None"): f"the two rules differ in a sum of 32 bits: {_QUOTIENT}",
     ("litert_ruy_portable", "overrides[5].op", "None"): f"the two rules differ in a sum of 32 bits: {_QUOTIENT}",
     ("litert_ruy_*", "convert.whole.sum|convert.rest.sum|mean.requantize.sum|multiply.rest.sum", "32"): _QUOTIENT,
+    ("litert_ruy_portable", "overrides[3].grouping|overrides[4].grouping|overrides[5].grouping", "dense"): (
+        "of 8 products or 4 outputs none is single, and a convolution in groups has a later rule of its own"
+    ),
+    ("litert_ruy_portable", "overrides[3].places", "None"): "a fully connected one has one place",
     ("litert_ruy_portable", "requantize.product|overrides[0].requantize.product", "64"): (
         "32 bits times a multiplier of 31 bits: 64 hold every product"
     ),
     (
         "litert_ruy_portable",
         "overrides[1].requantize.shared|overrides[2].requantize.shared|overrides[10].requantize.shared|"
-        "overrides[11].requantize.shared|overrides[12].requantize.shared|overrides[13].requantize.shared",
+        "overrides[11].requantize.shared|overrides[12].requantize.shared|overrides[13].requantize.shared|"
+        "overrides[5].requantize.shared",
         "True",
     ): "TFLite's uint8 weights have one scale",
     ("litert_ref", "overrides[0].requantize.sum|convert.sum|mean.requantize.sum|multiply.sum", "32"): _QUOTIENT,

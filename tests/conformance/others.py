@@ -56,6 +56,18 @@ ONE_AND_ONE = (
 """Scales and two integers that tell how TFLite rounds where they are added in vectors of 8, or in none: a sum below
 zero at ties of both its roundings; an operand at a tie above and below zero; a multiplier that ties, and one that is
 rounded down; a sum beyond 16 bits. A search found them."""
+WIDE_SUMS = {
+    "add": (
+        ((6962374.0, 9296465.0, 13e6), ((20928, 28165), (1908, 28065), (-16823, 31169))),
+        ((6962374.0, 5024619.0, 9296465.0), ((-13460, -18770), (2446, 9043))),
+        ((40001.0, 65536.0, 131072.0), ((-6270, -1572), (18810, 23482))),
+        ((0.5, 0.25, 0.5), ((9845, -4511),)),
+        ((2.6464405059814453, 3.1455681324005127, 5.616580486297607), ((-29411, 30166),)),
+        ((3.9010894298553467, 2.6416966915130615, 7.836106300354004), ((-7337, -26652),)),
+    ),
+    "sub": (((6962374.0, 9296465.0, 13e6), ((-14385, -7850), (-12564, -17718))),),
+}
+"""Scales and operands of 16 bits that tell one rule of TFLite's sums from another; found by a search."""
 MULTIPLY_SCALES = {
     "general scales": (0.0213, 0.0377, 0.08),
     "powers of two": (2.0**-4, 2.0**-3, 2.0**-1),
@@ -174,6 +186,10 @@ def _sums(kind: Kind, rng: np.random.RandomState, op: str, node: str) -> Iterato
     yield from _by_place(kind, rng, op, node, (0.3, 1.5, 0.6), (-7, 5, -11))
     if kind.symmetric:
         yield from _of_one_scale(kind, rng, op, node)
+    for scales, operands in WIDE_SUMS[op] if kind.name == "s16" else ():  # of 31, two vectors of 16 but for one
+        x = [np.repeat(np.array(q, np.int16).reshape(-1, 1), 31, 1) for q in zip(*operands, strict=True)]
+        a, b, y = (kind.affine(s, 0) for s in scales)
+        yield case(kind, op, f"{op} that tells rules, {scales[0]:g} {scales[1]:g}", node, x, [a, b], y, (31,))
 
 
 def _of_one_scale(kind: Kind, rng: np.random.RandomState, op: str, node: str) -> Iterator[Case]:
@@ -247,6 +263,10 @@ def _products(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         one = everything(kind.type).reshape(1, -1)
         x = [one, np.full_like(one, np.clip(factor + b.zero, kind.type.low, kind.type.high))]
         yield case(kind, "mul", f"mul, a multiplier that ties, {sa:g}", "Mul", x, [a, b], y, one.shape[1:])
+    if kind.name == "s16":
+        a, b, y = (kind.affine(s, 0) for s in (48691.0, 48799.0, 2.0**47))
+        x = [np.array(q, np.int16).reshape(1, -1) for q in ((-32762, 26015, -24520), (-26449, 29142, -30856))]
+        yield case(kind, "mul", "mul, a multiplier that ties above an even one", "Mul", x, [a, b], y, (3,))
     for p, q in ROUNDED_RATIOS:
         a, b, y = (kind.affine(s, 0) for s in (p, 1.0, q))
         one = everything(kind.type).reshape(1, -1)
@@ -506,6 +526,12 @@ def leaky_relu(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         yield case(kind, "leaky relu", f"leaky relu, {p}/{q}", "LeakyRelu", [x], [kind.affine(p, 2 * p + 1)],
                    kind.affine(q, -3), x.shape[1:], {"alpha": 0.5})  # fmt: skip
     if few:
+        yield case(kind, "leaky relu", "leaky relu, 1/2", "LeakyRelu", [x], [kind.affine(1.0, 0)],
+                   kind.affine(2.0, 0), x.shape[1:], {"alpha": 1.0})  # fmt: skip
+        for sx, slope, sy, x in (*TIED_WIDE_SLOPES, (1.0, *WIDE_SLOPE, _next_to_halves(kind))):
+            yield case(kind, "leaky relu", f"leaky relu, next to ties, {slope:g}", "LeakyRelu", [x],
+                       [kind.affine(sx, 0)], kind.affine(sy, 0), x.shape[1:], {"alpha": slope})  # fmt: skip
+        x = everything(kind.type).reshape(1, -1)
         for e in (14, 18):
             yield case(kind, "leaky relu", f"leaky relu, far up, {e}", "LeakyRelu", [x], [kind.affine(0.7 * 2.0**e, 0)],
                        kind.affine(1.0, 0), x.shape[1:], {"alpha": 2.0**-6})  # fmt: skip
@@ -525,6 +551,21 @@ def leaky_relu(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
                kind.affine(1.0, -5), x.shape[1:], {"alpha": 2.0**-7})  # fmt: skip
 
 
+TIED_WIDE_SLOPES = ((48691 * 2.0**-16, 48799 * 2.0**-16, 1.0, np.array([[-18930, -26502]], np.int16)),)
+"""An input's scale and a slope whose product ties as a multiplier of 31 bits, and integers that tell."""
+WIDE_SLOPE = (0.9985334277153015, 1.9822478294372559)
+"""A slope and an output's scale: integers next to ties tell 31 bits from one less, and one less in the last."""
+
+
+def _next_to_halves(kind: Kind) -> np.ndarray:
+    """`[1, 256]`: large integers that WIDE_SLOPE brings next to a tie."""
+    found = []
+    for sign, slope in ((1, 1.0), (-1, WIDE_SLOPE[0])):
+        q = sign * np.arange(kind.type.high // 2, kind.type.high)
+        found.append(q[np.argsort(np.abs(q * slope / WIDE_SLOPE[1] % 1 - 0.5), kind="stable")[:128]])
+    return np.concatenate(found).astype(kind.type.dtype).reshape(1, -1)
+
+
 def prelu(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
     """Every integer with a slope per channel; TFLite's slopes have 8 bits, whatever its activations have."""
     slopes = kind if kind.type.bits == 8 else KINDS["s8"]
@@ -541,6 +582,12 @@ def prelu(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         values = np.resize(everything(kind.type), (1, channels, 16, 16))
         yield case(kind, "prelu", f"prelu, {family}", "PRelu", [values], [x], y, (channels, 16, 16), {},
                    {"slope": (integers(rng, slopes.type, (channels, 1, 1)), slope)})  # fmt: skip
+    if kind.name == "s16":
+        quarters = (1.0, 2.0, 4.0, everything(kind.type)[None])
+        for sx, ss, sy, x in (quarters, *TIED_WIDE_SLOPES, (1.0, *WIDE_SLOPE, _next_to_halves(kind))):
+            yield case(kind, "prelu", f"prelu that tells rules, {ss:g}", "PRelu", [x.reshape(1, 1, 1, -1)],
+                       [kind.affine(sx, 0)], kind.affine(sy, 0), (1, 1, x.size), {},
+                       {"slope": (np.ones((1, 1, 1), np.int8), slopes.affine(ss, 0))})  # fmt: skip
     if kind.type.bits == 8:  # float32 and float64, quotient and product with the inverse differ
         x, slope = np.resize(everything(kind.type), (1, 5, 16, 16)), kind.affine(0.1, 0)
         given = (np.array([3, 5, 7, 11, 127]) + slope.zero).reshape(-1, 1, 1).astype(kind.type.dtype)
@@ -598,6 +645,10 @@ def softmax(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         yield case(kind, "softmax", f"softmax of {depth}, {scale} {beta}", "Softmax", [x],
                    [kind.affine(scale / wide, 5)], _unit(kind, 0), (depth,), {"axis": 1, "beta": beta})  # fmt: skip
 
+    for scale, beta, far in WIDE_ROWS if kind.name == "s16" else ():
+        x = kind.type.high - np.array([np.zeros(len(far), np.int64), far]).T
+        yield case(kind, "softmax", f"softmax of pairs, {scale:.6g} {beta:.1g}", "Softmax", [x.astype(np.int16)],
+                   [kind.affine(scale, 0)], _unit(kind, 0), (2,), {"axis": 1, "beta": beta})  # fmt: skip
     if kind.name in ORT:  # any output scale, of which two equal ones share 3, or 5, whole steps
         for sy in (0.3, 0.19):
             x = np.array([[kind.type.high] * n + [kind.type.low] * (4 - n) for n in range(1, 5)], kind.type.dtype)
@@ -616,6 +667,20 @@ HARD_ROWS = (
 )
 """One random row in some 6000 tells the fixed-point softmax from the one in float32, one in 60,000 an inverse of the
 sum from a quotient, or float32 from exact terms, and one in 60,000 is a tie of float32; these do."""
+
+
+WIDE_ROWS = (
+    (2.6356778107583523e-05, 1.0, (35196, 59471, 10921, *range(1, 65536, 1021))),
+    (4.3185631511732936e-05, 1.0, (38624, *range(1, 65536, 2039))),
+    (9.859722194960341e-05, 0.5979659557342529, (23858, 29482, 30877)),
+    (8519810 * 2.0**-36, 1.0, tuple(range(8, 12000, 464))),
+    (10 / 65535, 1.0, (*range(3550, 3720, 10), *range(7500, 7750, 10))),
+    (3.187941789627075, 0.7842170000076294, (1, 2, 3)),
+)
+"""Of softmax of 16 bits, an input's scale, beta, and how far the lesser of two integers lies from the larger: where a
+multiplier of 31 bits ties, where one less or more is seen, where sx beta is not its float32, where the first rounding
+ties (second ones do in the first two), and where the tables of 1 / (1 + x) differ; so far found by a search; and where
+one step is 2^14 places, or less by 2^-17 where sx beta is no float32."""
 
 
 # ---- moves -----------------------------------------------------------------------------------------------------
