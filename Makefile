@@ -9,7 +9,7 @@ TOSA   := .venv-tosa
 DATA   ?=
 NAME   ?= fashion
 
-.PHONY: paper paper-quick demo demo-quick test test-slow lint fuzz bench bench-peers conformance mutation golden train warmup clean
+.PHONY: paper paper-quick demo demo-quick test test-slow lint fuzz bench bench-peers bench-sweep conformance mutation golden train warmup clean
 
 demo: $(VENV)/.demo          ## the main job on the embedded network: tables here, demo/report.html to read
 	$(BIN)/intsim demo --out demo
@@ -40,6 +40,9 @@ bench: $(VENV)/.dev          ## our kernels beside their peers, as ratios, into 
 bench-peers: $(VENV)/.dev    ## installs LiteRT, QONNX and the ap_fixed headers, so that bench has them beside ours
 	$(PIP) install -c constraints.txt -e '.[bench]'
 	$(PIP) install --no-deps 'hls4ml>=1.1'
+
+bench-sweep: $(VENV)/.dev    ## what a sweep shares, as ratios, into benchmarks/results/sweep
+	$(BIN)/python benchmarks/sweep.py
 
 paper: $(VENV)/.dev          ## the replication of docs/paper.md, resumable; other data: make paper DATA=mnist.npz NAME=mnist
 	PYTHONPATH=benchmarks $(BIN)/python -m paper --name $(NAME) $(if $(DATA),--data $(DATA))

@@ -42,6 +42,15 @@ class Paired(Struct, frozen=True, kw_only=True):
     p: float
 
 
+class Unpaired(Struct, frozen=True, kw_only=True):
+    """The difference of two rates of different examples, its interval `low..high` (Newcombe), `p`: Fisher's exact."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
 class Interval(Struct, frozen=True, kw_only=True):
     """An estimate `at` with its bootstrap interval `low..high`."""
 
@@ -136,6 +145,23 @@ def newcombe(both: int, gained: int, lost: int, neither: int, confidence: float 
     low = difference - spread(first.value - first.low, second.high - second.value)
     high = difference + spread(second.value - second.low, first.high - first.value)
     return max(low, -1.0), min(high, 1.0)
+
+
+def unpaired(a: Rate, b: Rate) -> Unpaired:
+    """`Unpaired` of a less b, rates of examples that are not the same; the interval is of their own confidence.
+
+    Source: R. G. Newcombe, Statistics in Medicine 17 (1998) 873-890, method 10; R. A. Fisher, "The design of
+    experiments" (1935): two-sided, all tables with these margins that are no likelier than this one.
+    """
+    difference = a.value - b.value
+    low = difference - math.hypot(a.value - a.low, b.high - b.value)
+    high = difference + math.hypot(a.high - a.value, b.value - b.low)
+    right, gamma = a.count + b.count, _special().gammaln
+    k = np.arange(max(0, right - b.n), min(a.n, right) + 1)
+    logs = -(gamma(k + 1) + gamma(a.n - k + 1) + gamma(right - k + 1) + gamma(b.n - right + k + 1))
+    shares = np.exp(logs - logs.max())
+    p = shares[shares <= shares[a.count - k[0]] * (1 + 1e-7)].sum() / shares.sum()
+    return Unpaired(difference=difference, low=max(low, -1.0), high=min(high, 1.0), p=min(float(p), 1.0))
 
 
 def tango(both_or_neither: int, gained: int, lost: int, shift: float) -> float:

@@ -32,7 +32,7 @@ from intsim.targets import TARGETS
 
 ROOT = Path(__file__).parents[1]
 VERBS = ["demo", "targets", "inspect", "quantize", "run", "compare", "vectors", "attack", "attacks"]
-VERBS += ["certify", "sweep", "status", "export", "bench", "warmup"]
+VERBS += ["certify", "sweep", "status", "export", "report", "diff", "bench", "warmup"]
 Capture = pytest.CaptureFixture[str]
 
 

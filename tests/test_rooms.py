@@ -46,6 +46,7 @@ DOORS = {
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "pyarrow": {"sweep"},
+    "distributed": {"sweep"},
     "qonnx": {"reference"},
     "tflite_micro": {"reference"},
     "click": {"cli", "__main__"},

@@ -8,6 +8,7 @@ from functools import reduce
 import numpy as np
 
 from intsim.arithmetic import between, nearest
+from intsim.calibrate.alone import one_thread
 from intsim.errors import IntsimError
 from intsim.graph import Graph, Node, Shape
 from intsim.target import Resize
@@ -54,6 +55,7 @@ def _floats(node: Node, graph: Graph) -> int:
 # ---- sums of products --------------------------------------------------------------------------------------
 
 
+@one_thread()
 def _conv(node: Node, graph: Graph, x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
     shape, group = graph.shapes[node.outputs[0]], int(str(node.attributes["group"]))
     out: np.ndarray
@@ -69,6 +71,7 @@ def _conv(node: Node, graph: Graph, x: np.ndarray, w: np.ndarray, b: np.ndarray 
     return out if b is None else out + b.reshape(-1, *(1,) * (x.ndim - 2))
 
 
+@one_thread()
 def _gemm(node: Node, graph: Graph, x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
     out: np.ndarray = x @ w.T
     return out if b is None else out + b
@@ -155,6 +158,7 @@ def _pad(node: Node, graph: Graph, x: np.ndarray) -> np.ndarray:
     return np.pad(x, [(0, 0), *around], constant_values=np.float32(value))
 
 
+@one_thread()
 def _conv_transpose(node: Node, graph: Graph, x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
     """Every tap adds its product to where it lands; what lies in the pads is cut off."""
     shape, group, rank = graph.shapes[node.outputs[0]], int(str(node.attributes["group"])), x.ndim - 2

@@ -9,7 +9,22 @@ from typing import Any
 import click
 
 from intsim import __version__
-from intsim.cli import attack, attacks, bench, certify, compare, demo, inspect, quantize, run, sweep, targets, vectors
+from intsim.cli import (
+    attack,
+    attacks,
+    bench,
+    certify,
+    compare,
+    demo,
+    diff,
+    inspect,
+    quantize,
+    report,
+    run,
+    sweep,
+    targets,
+    vectors,
+)
 from intsim.errors import IntsimError
 
 DONE, EXCEEDED, BAD_INPUT, BUG, INTERRUPTED, CLOSED = 0, 1, 2, 3, 130, 141
@@ -42,6 +57,8 @@ for _verb in (
     sweep.sweep,
     sweep.status,
     sweep.export,
+    report.report,
+    diff.diff,
     bench.bench,
     bench.warmup,
 ):

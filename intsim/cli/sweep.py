@@ -23,9 +23,10 @@ STORE = "runs.sqlite"
 @click.argument("plan", metavar="PLAN.toml")
 @click.option("--store", default=STORE, metavar="FILE", callback=options.destination, help=f"(default: {STORE})")
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes (default: one a processor).")
+@click.option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster (tcp://HOST:PORT) instead.")
 @click.option("--dry-run", is_flag=True, help="Check the plan, say what it would cost, and run nothing.")
 @options.spoken
-def sweep(plan: str, store: str, workers: int | None, dry_run: bool, out: Out) -> int:
+def sweep(plan: str, store: str, workers: int | None, scheduler: str | None, dry_run: bool, out: Out) -> int:
     """Do every cell of PLAN.toml that the store does not hold yet.
 
     Killed at any moment, the same command goes on where it was. Ctrl-C stops after the running cells, twice at once.
@@ -37,7 +38,7 @@ def sweep(plan: str, store: str, workers: int | None, dry_run: bool, out: Out) -
     if dry_run:
         return _dry(wanted, store, workers, out)
     with progress(out, "sweeping") as advance:
-        found = sweep(wanted, store, workers=workers, progress=_watched(out, advance))
+        found = sweep(wanted, store, workers=workers, scheduler=scheduler, progress=_watched(out, advance))
     said = f"{found.done} cells done, {found.before} were done before, {found.failed} failed, of {found.cells}"
     line(out, f"run {found.run}: {said}" + ("; stopped, the same command goes on" if found.stopped else ""))
     if found.failed:
@@ -113,8 +114,8 @@ def status(store: str, by: str | None, where: tuple[str, ...], number: int | Non
             line(out, f"run {run.id}: {run.why}")
     if shown is not None and by:
         cells = [
-            (row, *("" if rate is None else f"{100 * rate.value:.1f} %" for rate in rates))
-            for row, rates in zip(shown.rows, shown.rates, strict=True)
+            (row, *("" if one is None else f"{100 * one.value:.1f} %" for one in means))
+            for row, means in zip(shown.rows, shown.means, strict=True)
         ]
         table(out, (by, *shown.columns), cells, title=f"accuracy, {shown.cells} cells", right=shown.columns)
     finish(out, "status", {"runs": [msgspec.structs.asdict(run) for run in runs], "table": shown})

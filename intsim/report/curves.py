@@ -79,8 +79,16 @@ def difference(curves: Sequence[Curve], marks: Sequence[Mark], *, name: str, tit
         return svg(made, name, alt)
 
 
-def ladder(curves: Sequence[Curve], widths: Sequence[int], *, name: str, title: str, alt: str) -> str:
-    """The SVG of accuracy against accumulator width, the widest at the left; `x` counts along `widths`."""
+def ladder(
+    curves: Sequence[Curve],
+    widths: Sequence[object],
+    *,
+    name: str,
+    title: str,
+    alt: str,
+    label: str = "bits of the accumulator",
+) -> str:
+    """The SVG of accuracy against accumulator width or another `label`, in order; `x` counts along `widths`."""
     with figure(WIDTH, HEIGHT) as (made, axes):
         (plot,) = axes[0]
         plot.set_title(title)
@@ -92,7 +100,7 @@ def ladder(curves: Sequence[Curve], widths: Sequence[int], *, name: str, title: 
             _line(plot, curve)
         label_ends(plot, [(len(widths) - 0.8, c.y[-1], c.name, c.colour) for c in curves], 7.5)
         plot.set_xticks(range(len(widths)), [str(width) for width in widths])
-        plot.set_xlabel("bits of the accumulator")
+        plot.set_xlabel(label)
         plot.set_ylabel("right, %")
         return svg(made, name, alt)
 

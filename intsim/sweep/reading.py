@@ -6,12 +6,12 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
-from intsim.errors import IntsimError, unknown
+from intsim.errors import IntsimError
 from intsim.files import write_atomically
-from intsim.statistics import Rate, wilson
-from intsim.sweep.store import AXES
+from intsim.sweep.judged import AXES, Mean, axis, chosen, conditions, grouped, load, mean, varied
 
 COLUMNS = (*AXES, "n", "correct", "tied", "correct_ties_wrong", "correct_ties_right", "images", "seconds", "digest")
 """What stands in a row of an exported file."""
@@ -52,16 +52,19 @@ def runs(base: sqlite3.Connection) -> list[Run]:
     return found
 
 
-class Table(Struct, frozen=True, kw_only=True):
-    """Accuracies over two axes: `rates[row][column]`, None where nothing is done yet.
+def versions(base: sqlite3.Connection, run: int) -> str:
+    """What the sessions of a run were made with, one after the other where they differ."""
+    found = base.execute("SELECT DISTINCT environment FROM sessions WHERE run = ? ORDER BY id", (run,)).fetchall()
+    each = [msgspec.json.decode(text, type=dict[str, str]) for (text,) in found]
+    return "; then ".join(", ".join(f"{name} {version}" for name, version in one.items()) for one in each)
 
-    A rate is over all images of all cells with those two values; its interval is one image's, as if all were drawn
-    independently, which images that several cells share are not.
-    """
+
+class Table(Struct, frozen=True, kw_only=True):
+    """Mean accuracies over two axes: `means[row][column]`, None where nothing is done yet."""
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    rates: tuple[tuple[Rate | None, ...], ...]
+    means: tuple[tuple[Mean | None, ...], ...]
     cells: int
 
 
@@ -70,28 +73,15 @@ def table(base: sqlite3.Connection, by: Sequence[str], where: Sequence[str] = ()
 
     `where`: AXIS=VALUE, what all cells have. Raises IntsimError for an axis that there is not.
     """
-    if len(by) != 2 or by[0] == by[1]:
+    if len(by) != 2 or axis(by[0]) == axis(by[1]):
         raise IntsimError("a table has two axes", where=",".join(by), mend=f"name two of {', '.join(AXES)}")
-    filters = [text.partition("=") for text in where]
-    for axis in (*by, *(axis for axis, _, _ in filters)):
-        if axis not in AXES:
-            raise unknown("axis", axis, AXES)
-    if run is None:
-        (run,) = base.execute("SELECT max(id) FROM runs").fetchone()
-    conditions = "".join(f" AND {axis} = ?" for axis, _, _ in filters)  # the column's affinity makes numbers of words
-    values = [value for _, _, value in filters]
-    rows = base.execute(
-        f"SELECT {by[0]}, {by[1]}, n, correct FROM coordinates JOIN cells USING (digest) WHERE run = ?{conditions}",
-        (run, *values),
-    ).fetchall()
-    sums: dict[tuple[object, object], list[int]] = {}
-    for a, b, n, correct in rows:
-        here = sums.setdefault((a, b), [0, 0])
-        here[0] += correct
-        here[1] += n
-    firsts, seconds = (_ordered({key[place] for key in sums}) for place in (0, 1))
-    rates = tuple(tuple(wilson(*sums[a, b]) if (a, b) in sums else None for b in seconds) for a in firsts)
-    return Table(rows=tuple(map(_word, firsts)), columns=tuple(map(_word, seconds)), rates=rates, cells=len(rows))
+    wanted = conditions(where)
+    done = [one for one in load(base, run, bits=False)[0] if chosen(one.cell, wanted)]
+    values = varied(one.cell for one in done)
+    groups = grouped(done, axis(by[0]), axis(by[1]))
+    firsts, seconds = values[axis(by[0])], values[axis(by[1])]
+    means = tuple(tuple(mean(groups[a, b]) if (a, b) in groups else None for b in seconds) for a in firsts)
+    return Table(rows=tuple(map(_word, firsts)), columns=tuple(map(_word, seconds)), means=means, cells=len(done))
 
 
 def export(base: sqlite3.Connection, path: str | Path, run: int | None = None) -> int:
@@ -130,10 +120,6 @@ def _parquet(names: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
     file = io.BytesIO()
     parquet.write_table(pyarrow.table(columns), file)
     return file.getvalue()
-
-
-def _ordered(values: set[object]) -> list[object]:
-    return sorted(values, key=lambda value: (isinstance(value, str), value))
 
 
 def _word(value: object) -> str:

@@ -14,8 +14,9 @@ from msgspec import Struct
 
 from intsim.errors import IntsimError
 from intsim.evaluate.records import CLEAN
-from intsim.sweep import store
+from intsim.sweep import cluster, store
 from intsim.sweep.cells import Cell, cells, checked, images_digest
+from intsim.sweep.judged import said
 from intsim.sweep.plan import Plan
 from intsim.sweep.work import Done, Found, Task, begin, work
 
@@ -42,6 +43,9 @@ class Outcome(Struct, frozen=True, kw_only=True):
     of_steps: int
 
 
+Pool = tuple[Executor, Callable[[], int]]
+"""What runs tasks, and how many workers it has by now."""
+
 Progress = Callable[[int, int, str], None]
 """Told how many cells of how many are done, and which one was last."""
 
@@ -52,21 +56,29 @@ def sweep(
     *,
     workers: int | None = None,
     executor: Callable[[], Executor] | None = None,
+    scheduler: str | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Does every cell of the plan that the store at `path` does not hold, and writes them there one task at a time.
 
     `executor` makes what runs tasks, a pool of `workers` processes unless given (as many as there are processors, with
-    one thread each); one that breaks is made anew. Attacked images are kept in the folder PATH.images. Raises
-    IntsimError for a plan that does not fit, before anything runs; KeyboardInterrupt at the second Ctrl-C.
+    one thread each); one that breaks is made anew. `scheduler`: the address of a Dask cluster, whose workers, as many
+    as there are by then, do it instead. Attacked images are kept in the folder PATH.images. Raises IntsimError for a
+    plan that does not fit, before anything runs; KeyboardInterrupt at the second Ctrl-C.
     """
     from intsim.engine.threads import processors
 
-    workers = workers or processors()
     every = cells(checked(plan))
-    cache = Path(f"{path}.images")
+    cache = Path(f"{path}.images").absolute()
     cache.mkdir(parents=True, exist_ok=True)
-    make = executor or (lambda: processes(workers))
+
+    def make() -> Pool:
+        if scheduler is not None:
+            pool, room = cluster.join(scheduler, plan)
+            return pool, (lambda: workers) if workers else room
+        most = workers or processors()
+        return executor() if executor else processes(most), lambda: most
+
     with store.opened(path, make=True) as base:
         run, session = store.enter(base, plan, every)
         known = store.finished(base)
@@ -83,12 +95,12 @@ def sweep(
                 counts["steps"] += done.steps
                 counts["of_steps"] += done.of_steps
             if progress is not None:
-                progress(len(every) - len(left) + counts["done"] + counts["failed"], len(every), _said(last))
+                progress(len(every) - len(left) + counts["done"] + counts["failed"], len(every), said(last))
 
         try:
             with asked_to_stop() as stop:
                 if left:
-                    _run(_queues(plan, left, str(cache)), make, workers, keep, stop)
+                    _run(_queues(plan, left, str(cache)), make, keep, stop)
                 ending = "stopped" if stop.is_set() else "done"
         except BaseException as error:
             ending = f"{type(error).__name__}: {error}"
@@ -125,19 +137,18 @@ def _queues(plan: Plan, left: Mapping[str, Cell], cache: str) -> list[deque[Task
 
 def _run(
     queues: Sequence[deque[Task]],
-    make: Callable[[], Executor],
-    workers: int,
+    make: Callable[[], Pool],
     keep: Callable[[Done | list[Found], Cell], None],
     stop: threading.Event,
 ) -> None:
     """Every task on an executor, at most one more than there are workers at a time, until it is asked to stop."""
     waiting, running = deque(queues), dict[Future[Done], tuple[Task, deque[Task]]]()
     tries: dict[str, int] = {}
-    pool = make()
+    pool, room = make()
     try:
         while running or (waiting and not stop.is_set()):
-            broken = False
-            while waiting and len(running) < workers + 1 and not stop.is_set() and not broken:
+            broken, most = False, room() + 1
+            while waiting and len(running) < most and not stop.is_set() and not broken:
                 suspect = waiting[0][0].cells[-1][0] in tries or any(
                     t.cells[-1][0] in tries for t, _ in running.values()
                 )
@@ -174,7 +185,7 @@ def _run(
                     waiting.append(queue)
             if broken and not running:
                 pool.shutdown(wait=False, cancel_futures=True)
-                pool = make()
+                pool, room = make()
     except BaseException:
         _end(pool)
         raise
@@ -206,10 +217,3 @@ def asked_to_stop() -> Iterator[threading.Event]:
         yield stop
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _said(cell: Cell) -> str:
-    bits = "".join(f" {kind}{n}" for kind, n in (("w", cell.weight_bits), ("a", cell.activation_bits)) if n)
-    accumulator = f" acc{cell.accumulator} {cell.overflow}" if cell.accumulator else ""
-    eps = f" {cell.eps_steps:g}/255" if cell.eps_steps else ""
-    return f"{cell.network}{bits} on {cell.target}{accumulator}: {cell.attack}{eps}, seed {cell.seed}"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from msgspec import Struct
 
+from intsim.attack import door
 from intsim.attack.catalogue import find
 from intsim.attack.craft import craft
 from intsim.attack.twin import twin
@@ -60,8 +61,12 @@ class Done(Struct, frozen=True, kw_only=True):
     process: int
 
 
+@door.one_thread()
 def work(task: Task) -> Done:
-    """The outcome of every cell of the task. A cell that cannot be built says so; the others are not touched by it."""
+    """The outcome of every cell of the task. A cell that cannot be built says so; the others are not touched by it.
+
+    On one thread, whoever asks: float sums could depend on how many there are, and attacked images on them.
+    """
     from intsim.engine import run
 
     first = task.cells[0][1]
@@ -148,10 +153,7 @@ def _npy(array: np.ndarray) -> bytes:
 
 
 def begin(paths: Sequence[str]) -> None:
-    """Makes a fresh process a worker: one thread, deaf to Ctrl-C, gone when its parent is; `paths`: of its imports.
-
-    One thread: float sums could depend on how many there are, and attacked images on them.
-    """
+    """Makes a fresh process a worker: one thread, deaf to Ctrl-C, gone when its parent is; `paths`: of its imports."""
     import signal
     import sys
 
@@ -160,9 +162,6 @@ def begin(paths: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.path += [path for path in paths if path not in sys.path]
     threading.Thread(target=_outlive_nobody, daemon=True).start()
-    from intsim.attack import door
-
-    door.torch().set_num_threads(1)
 
 
 def _outlive_nobody() -> None:
