@@ -4,10 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from test_cli import environment
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from intsim.calibrate.alone import _threads, one_thread
+from intsim.calibrate.alone import one_thread
 
 CODE = """
 from intsim import archive
@@ -19,18 +19,16 @@ print(archive.digest(ranges(load(path("cnn")), images().x_calibration[:500]).ten
 
 
 def test_one_thread_is_all_that_blas_has_inside_and_what_it_had_comes_back() -> None:
-    count, limit = _threads()
-    before = count()
-    limit(2)
-    try:
-        many = count()
-        if many != 2:
-            pytest.skip("not the OpenBLAS of numpy's wheels")
+    with threadpool_limits(limits=2, user_api="blas"):
+        assert of_blas() == {2}
         with one_thread():
-            assert count() == 1
-        assert count() == 2
-    finally:
-        limit(before)
+            assert of_blas() == {1}
+        assert of_blas() == {2}
+
+
+def of_blas() -> set[int]:
+    """How many threads the libraries of matrix products have."""
+    return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
 
 
 def test_ranges_are_the_same_however_many_threads_there_are() -> None:

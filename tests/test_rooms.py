@@ -49,6 +49,7 @@ DOORS = {
     "distributed": {"sweep"},
     "qonnx": {"reference"},
     "tflite_micro": {"reference"},
+    "threadpoolctl": {"calibrate"},
     "click": {"cli", "__main__"},
 }
 OURS = sorted((ROOT / "intsim").rglob("*.py"))
