@@ -10,8 +10,8 @@ from conformance import golden, mutation, ours, suite
 from conformance.asking import asked
 from conformance.building import KINDS, first_between, near_ties
 from conformance.cases import cases
-from conformance.equivalent import normal
 from conformance.storing import answers_packed, answers_unpacked, packed, unpacked
+from conformance.theorems import normal
 from conformance.truths import OPEN, TRUTHS
 
 from intsim import TARGETS, oracle

@@ -17,17 +17,17 @@ VERIFIED: dict[str, tuple[str, str]] = {
     "litert_ruy_x86": (
         "ai-edge-litert 2.3.0",
         "conv; depthwise; fully connected; transposed conv; add; sub; mul; max, min; average pool; mean; "
-        "max pool; concat; pad; requantize; logistic; tanh; hard swish; leaky relu; prelu; softmax; resize",
+        "max pool; concat; pad; requantize; logistic; tanh; hard swish; elu; leaky relu; prelu; softmax; resize",
     ),
     "litert_ruy_portable": (
         "ai-edge-litert 2.3.0",
         "conv; depthwise; fully connected; transposed conv; add; sub; mul; max, min; average pool; mean; "
-        "max pool; concat; pad; requantize; logistic; tanh; hard swish; leaky relu; prelu; softmax; resize",
+        "max pool; concat; pad; requantize; logistic; tanh; hard swish; elu; leaky relu; prelu; softmax; resize",
     ),
     "litert_xnnpack": (
         "ai-edge-litert 2.3.0",
         "conv; depthwise; fully connected; transposed conv; add; sub; mul; max, min; average pool; mean; "
-        "max pool; concat; pad; requantize; logistic; tanh; hard swish; leaky relu; prelu; softmax; resize",
+        "max pool; concat; pad; requantize; logistic; tanh; hard swish; elu; leaky relu; prelu; softmax; resize",
     ),
     "litert_16x8": (
         "ai-edge-litert 2.3.0",
@@ -42,7 +42,7 @@ VERIFIED: dict[str, tuple[str, str]] = {
     "tflm": (
         "tflite-micro 0.dev20261023182759",
         "conv; depthwise; fully connected; transposed conv; add; sub; mul; max, min; average pool; mean; "
-        "max pool; concat; pad; requantize; logistic; tanh; hard swish; leaky relu; prelu; softmax; resize",
+        "max pool; concat; pad; requantize; logistic; tanh; hard swish; elu; leaky relu; prelu; softmax; resize",
     ),
     "tflm_16x8": (
         "tflite-micro 0.dev20261023182759",

@@ -168,6 +168,7 @@ def fully_connected(kind: Kind, rng: np.random.RandomState) -> Iterator[Case]:
         shape = Shape(channels=1, outputs=8, samples=2)
         yield _of(kind, "Gemm", "fully connected, sums beyond 2^40", shape, far_below(kind, shape, 46))
         yield _of(kind, "Gemm", "fully connected, sums beyond 2^63", shape, far_below(kind, shape, 63))
+        yield _of(kind, "Gemm", "fully connected, at the end of 32 bits", shape, at_the_end(kind, shape))
     if kind.name in (*TFLITE, "s16"):
         shape = Shape(channels=1, outputs=1, samples=256)
         yield _of(kind, "Gemm", "fully connected of one to one, 3/38", shape, ratio(kind, shape, 3, 38))

@@ -21,7 +21,8 @@ from msgspec.structs import replace
 
 from conformance import golden, ours
 from conformance.building import Case
-from conformance.equivalent import normal, proofs
+from conformance.equivalent import proofs
+from conformance.theorems import normal
 from conformance.truths import TRUTHS
 from conformance.unmet import UNMET
 from intsim import TARGETS
