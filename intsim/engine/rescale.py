@@ -74,8 +74,10 @@ def _without_sum(rescale: Rescale, largest: int) -> Rescale:
     pairs = np.broadcast_arrays(rescale.multiplier, rescale.exponent)
     bits = multiplier_bits(rule)
     most = max(Fraction(2) ** (e - bits) * abs(m) for m, e in zip(*(side.tolist() for side in pairs), strict=True))
-    middle = rule.middle
-    if largest * most + abs(rescale.zero_point) + 3 >= 1 << rule.sum - 1:
+    middle, reach = rule.middle, largest * most
+    if middle is not None and (not middle.signed or middle.shift < 0):  # below zero it is far up, or moved to the left
+        reach = Fraction(1 << middle.bits)
+    if reach + abs(rescale.zero_point) + 3 >= 1 << rule.sum - 1:
         return rescale
     if middle is not None and middle.signed and not middle.shift and middle.bits >= rule.sum:
         middle = None
