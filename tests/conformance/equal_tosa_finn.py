@@ -31,6 +31,10 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     (_EIGHT, "mac.levels[0].bits", "33|34|40|48|64|None"): _NO_SUM.format(32),
     (_EIGHT, "mac.levels[0].overflow", "saturate*|wrap_sm"): _NO_SUM.format(32),
     ("tosa_16bit", "mac.levels[0].bits|bias.bits", "49|64|None"): _NO_SUM.format(48),
+    ("tosa_16bit", "mac.levels[0].bits", "47"): (
+        "a product of 16 and 8 bits is at most 2^22: sums of fewer than 2^24 products fit 47 bits, and larger ones are "
+        "not compared"
+    ),
     ("tosa_16bit", "mac.levels[0].overflow|bias.overflow", "saturate*|wrap_sm"): _NO_SUM.format(48),
     (_ONCE, "requantize|convert|mean.requantize|multiply", "PowerOfTwo()"): _POWERS,
     (_EIGHT, "requantize.register", "33|34|40|48|64"): f"{_RESCALE}; 32 hold what is shifted left",
