@@ -8,7 +8,7 @@ import torch
 from paper import analytic, attack, deploy, figures, measure, page, results, stats, store
 from paper.data import Data, pixels
 from paper.network import Network, codes, denominator, in_torch, permuted, rounded, storage_bits
-from paper.plan import EPS, FGSM, FULL, STEPS, Plan, Spec, specs
+from paper.plan import EPS, FGSM, FULL, LOSSES, PGD, STEPS, Plan, Spec, specs
 from paper.train import initial, train
 
 from intsim import engine, oracle
@@ -328,3 +328,22 @@ def test_the_page_says_what_the_results_files_hold():
     text, found = page.PAGE.read_text(encoding="utf-8"), page.read()
     assert found, "no results are committed"
     assert page.written(text, found) == text
+
+
+def test_what_withstands_every_attack_is_told_from_a_network_that_always_gives_one_answer(data, tmp_path):
+    plan = Plan(seeds=1, claim_seeds=1, bits=(1,), models=("mlp",), families=("trained",), pgd_images=20)
+    spec = next(one for one in specs(plan) if one.controlled)
+    favourite = Network(
+        weights=(np.zeros((100, 784), np.float32), np.zeros((10, 100), np.float32)),
+        biases=(np.full(100, -1, np.float32), np.eye(10, dtype=np.float32)[3]),
+    )
+    store.write_network(tmp_path, spec.name, favourite, [0.1])
+    for name, cell in measure.cells(spec, plan):
+        if name.removesuffix("-self") in {*LOSSES, *(each.name for each in PGD)}:
+            sources = {"self": measure.Source(favourite, data)}
+            store.write_cell(tmp_path, spec.name, name, cell(sources, data, plan, spec))
+    found = results.summary(tmp_path, data, "mnist-tiny", plan)["withstood"]
+    labelled = round(100 * float((data.y_test[:20] == 3).mean()), 2)
+    expected = {"right": labelled, "of_fallback": labelled, "labelled": labelled, "seeds": 1}
+    assert labelled > 0
+    assert found == {spec.group: {"0.1": expected, "0.2": expected}}

@@ -45,6 +45,7 @@ def section(s: dict[str, Any]) -> str:
         ("The claim", [*_claim(s)]),
         ("Accuracy under FGSM on the network itself, % (mean ± standard deviation over seeds)", [*_accuracy(s)]),
         ("Controls: points that `rise` is above float, eps .20, by attack", [*_controls(s)]),
+        ("What withstands every attack (exploratory)", [*_withstood(s)]),
         ("What masks gradients", [*_masks(s)]),
         ("Crossings: observed and expected", [*_crossings(s)]),
         ("Transfer from the float network, FGSM, eps .10, points above float on its own images", [*_transfer(s)]),
@@ -199,6 +200,22 @@ def _controls(s: dict[str, Any]) -> list[str]:
             row.append("" if at is None else "none" if at["at"] is None else f"{at['at']:.3f}")
         rows.append(row)
     return _table(["attack", *(word for group in groups for word in (group, "crosses at"))], rows)
+
+
+def _withstood(s: dict[str, Any]) -> list[str]:
+    rows = []
+    for group, found in s["withstood"].items():
+        for eps, one in found.items():
+            shares = [f"{one[key]:.2f}" for key in ("right", "of_fallback", "labelled")]
+            rows.append([group, eps, *shares, str(one["seeds"])])
+    head = ["network", "eps", "right, %", "right and of the fallback class, %", "of that class, %", "seeds"]
+    lines = _table(head, rows)
+    return lines and [
+        f"Worst case over every single step and PGD, the first {s['pgd_images']:,} images. The fallback class is the"
+        " answer of a network all of whose hidden units are 0; 'of that class' is its share of the labels.",
+        "",
+        *lines,
+    ]
 
 
 def _masks(s: dict[str, Any]) -> list[str]:

@@ -64,6 +64,7 @@ def summary(root: Path, data: Data, name: str, plan: Plan) -> dict[str, Any]:
         "networks": {group: found for group in book.groups if (found := _group(book, group))},
         "crossings": {group: found for model in models for group, found in _crossings(book, model, plan.draws)},
         "controls": _controls(book, plan.draws),
+        "withstood": {group: found for group in book.groups if (found := _withstood(book, group, data))},
         "deployed": {group: found for group in book.groups if (found := _deployed(book, group))},
         "primary": _primary(book),
         "transfer": _transfer(book),
@@ -115,6 +116,30 @@ def _worst(book: Book, group: str) -> dict[str, Any]:
             alive.append(np.all([cell.bits[cell.strengths.index(eps), :n] for cell in cells], axis=0).mean())
         result[f"{eps:g}"] = round(100 * float(np.mean(alive)), 2)
     return result
+
+
+def _withstood(book: Book, group: str, data: Data) -> dict[str, Any]:
+    """By strength: the images that withstood every single step and PGD, and which of them have the fallback's label.
+
+    The fallback is the class that a network answers once all its hidden units are 0: that of its largest last bias.
+    In % of the images that PGD was run on, means over seeds.
+    """
+    names = [*(f"{step}-self" for step in LOSSES), *(f"{each.name}-self" for each in PGD)]
+    seeds = sorted(set.intersection(*(set(book.cells(group, name)) for name in names)))
+    found: dict[str, Any] = {}
+    for eps in SQUARE_EPS if seeds else ():
+        rows = []
+        for seed in seeds:
+            cells = [book.cells(group, name)[seed] for name in names]
+            n = min(cell.bits.shape[1] for cell in cells)
+            alive = np.all([cell.bits[cell.strengths.index(eps), :n] for cell in cells], axis=0)
+            network = store.read_network(book.root, f"{group}-s{seed}")
+            assert network is not None, f"{group} was measured without a network"
+            fallback = data.y_test[:n] == network[0].biases[-1].argmax()
+            rows.append([alive.mean(), (alive & fallback).mean(), fallback.mean()])
+        means = [round(100 * float(v), 2) for v in np.mean(rows, axis=0)]
+        found[f"{eps:g}"] = dict(zip(("right", "of_fallback", "labelled"), means, strict=True)) | {"seeds": len(seeds)}
+    return found
 
 
 def _both(book: Book, group: str, attack: str, other: str, other_attack: str) -> tuple[np.ndarray, np.ndarray]:
