@@ -158,6 +158,18 @@ def rows(pgd: float):
     return judged(panel, images, y)
 
 
+def test_an_attack_of_fewer_steps_is_not_held_against_a_longer_one_from_elsewhere() -> None:
+    poorer = gate("self-attack", sets(fgsm_8=0.5, moved_pgd_8=0.3))
+    assert poorer.passed is None
+    assert (
+        f"pgd at 8/255, transferred had {ATTACKS['pgd'].gradients} gradients an image, fgsm at 8/255 1" in poorer.said
+    )
+    assert f"{ATTACKS['pgd'].gradients} gradients an image or more" in poorer.settle
+    assert gate("self-attack", sets(pgd_8=0.5, moved_pgd_8=0.3)).passed is False
+    mixed = gate("self-attack", sets(fgsm_8=0.5, moved_pgd_8=0.3, moved_fgsm_8=0.45))
+    assert (mixed.passed, mixed.spoils) == (False, ("fgsm at 8/255",)), "at the same budget it still counts"
+
+
 def test_a_failed_gate_puts_masked_beside_the_number_and_a_sound_one_does_not() -> None:
     attacks = [ATTACKS[name] for name in ("noise", "fgsm", "pgd")]
     found = gates(rows(0.2), attacks)

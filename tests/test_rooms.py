@@ -27,6 +27,7 @@ FLOORS = [
     ["compare", "evaluate", "bench", "vectors", "advice"],
     ["sweep"],
     ["report"],
+    ["review"],
     ["demo"],
     ["cli"],
     ["__main__"],

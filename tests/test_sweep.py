@@ -25,10 +25,10 @@ from intsim.cli import main
 from intsim.engine import run as engine
 from intsim.errors import IntsimError
 from intsim.evaluate import evaluate
-from intsim.evaluate.records import FLOAT, NULL
+from intsim.evaluate.records import FAKE, FLOAT, IDEAL, NULL
 from intsim.integers import Overflow
 from intsim.program import Program
-from intsim.sweep import prefixes, read, reading, running, shared, store, sweep
+from intsim.sweep import evaluations, prefixes, read, reading, running, shared, store, sweep
 from intsim.sweep.cells import Cell, cells, checked, digest, images_digest
 from intsim.sweep.estimate import estimate
 from intsim.sweep.plan import Axes, Plan, Skip
@@ -103,6 +103,48 @@ def test_a_sweep_finds_bit_for_bit_what_an_evaluation_finds(whole: Path) -> None
                     (target, accumulator, overflow, 0 if target == FLOAT else bits, row.attack, row.eps_steps),
                 ).fetchall()  # fmt: skip
                 assert (n, correct, right, answers, digest_) == (N, row.correct, row.right, row.answers, row.images)
+
+
+def test_a_store_holds_the_rows_of_the_evaluation_that_its_cells_amount_to(tmp_path: Path) -> None:
+    axes = replace(AXES, weight_bits=(8,), accumulators=(0, 14), overflows=("wrap",))
+    plan = replace(PLAN, logits=True, axes=replace(axes, attacks=("fgsm", "pgd"), eps=("2/255", "8/255"), seeds=(1,)))
+    swept(tmp_path, plan)
+    (found,) = evaluations(tmp_path / "runs.sqlite")
+    machines = [TARGETS["cmsis_nn_s8"], with_accumulator(TARGETS["cmsis_nn_s8"], 14, Overflow.WRAP)]
+    asked = evaluate(
+        model_path("mlp"), machines, data=(shipped().x[:N], shipped().y[:N]), eps=("2/255", "8/255"), weight_bits=8,
+        calibration=shipped().x_calibration, seed=1,
+    )  # fmt: skip
+    expected = {
+        (row.target, row.attack, row.eps_steps): replace(row, network="mlp" if row.target == FLOAT else "mlp w8")
+        for row in asked.rows
+        if row.target not in (FAKE, IDEAL)
+    }
+    assert {(row.target, row.attack, row.eps_steps): row for row in found.rows} == expected
+    assert len(expected) == 4 * (1 + 3 * 2)
+    assert (found.n, found.classes, found.seed, found.grid, found.data) == (N, 10, 1, 255, asked.data)
+    curves = {(c.target, c.attack): c.crossing for c in found.curves}
+    assert curves == {(c.target, c.attack): c.crossing for c in asked.curves if (c.target, c.attack) in curves}
+    assert {b.eps_steps for b in found.brackets} == {2.0, 8.0}
+    without = swept(tmp_path, replace(plan, name="answers", logits=False))
+    (less,) = evaluations(tmp_path / "runs.sqlite", without.run)
+    assert [replace(row, ties_wrong=b"", ties_right=b"") for row in found.rows] == list(less.rows)
+    nothing = swept(tmp_path, replace(plan, name="bare", logits=False, answers=False))
+    with pytest.raises(IntsimError, match="kept no answers"):
+        evaluations(tmp_path / "runs.sqlite", nothing.run)
+
+
+def test_a_store_gives_the_page_of_one_network_and_names_those_that_it_has(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    said = ["report", str(whole), "-o", str(page), "--network", "mlp"]
+    assert main(said) == 0
+    assert "Accuracy against strength" in page.read_text(encoding="utf-8")
+    assert main([*said, "--seed", "7"]) == 2
+    assert "mlp, seed 0" in capsys.readouterr().err
+    assert main([*said, "--rows", "eps"]) == 2
+    assert "leaves no axis to choose" in capsys.readouterr().err
 
 
 def test_the_same_plan_again_does_nothing_and_a_wider_one_only_what_is_new(whole: Path, tmp_path: Path) -> None:

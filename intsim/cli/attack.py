@@ -14,6 +14,7 @@ from intsim.cli import options, sources
 from intsim.cli.console import Out, compiling, finish, line, notice, progress
 from intsim.cli.machines import Machine, on_machines
 from intsim.cli.outcome import show
+from intsim.errors import IntsimError
 from intsim.files import write_atomically
 from intsim.graph import Pixels
 
@@ -46,6 +47,12 @@ EXAMPLE = "intsim attack cnn --target cmsis_nn_s8 --attack fgsm --calibration fa
     type=click.Choice(["interval", "linear"]),
     help="Prove labels too: the lower ends of the brackets (docs/certificates.md).",
 )
+@click.option(
+    "--accumulators",
+    metavar="N[,N...]",
+    default="",
+    help="Try narrower accumulators of the first target, of N bits: the section of the report, the tables here.",
+)
 @options.quantization
 @options.images
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Threads of the engine (default: all).")
@@ -67,6 +74,7 @@ def attack(
     seed: int,
     null: bool,
     certify: str | None,
+    accumulators: str,
     calibration: str | None,
     quantization: dict[str, Any],
     pixels: Pixels | None,
@@ -87,24 +95,26 @@ def attack(
     from intsim.engine import run
     from intsim.evaluate import evaluate
     from intsim.evaluate.whole import STANDS_FOR
+    from intsim.review import review
 
-    data, predicate = sources.data(examples, limit=limit), tasks.predicate(right)
+    data, predicate, widths = sources.data(examples, limit=limit), tasks.predicate(right), _widths(accumulators)
     with compiling(out), progress(out, "attacking") as advance:
-        found = evaluate(
-            sources.model(model, pixels, out=out),
-            machines,
-            data=data,
-            attacks=attacks or ("fgsm", "pgd"),
-            eps=[text.strip() for text in eps.split(",")],
-            calibration=sources.calibration_images(calibration),
-            null=null,
-            certify=certify,
-            seed=seed,
-            right=predicate,
-            run=functools.partial(run, threads=threads),
-            progress=lambda what, done, of: advance(done, what, of),
+        asked: dict[str, Any] = {
+            "data": data,
+            "attacks": attacks or ("fgsm", "pgd"),
+            "eps": [text.strip() for text in eps.split(",")],
+            "calibration": sources.calibration_images(calibration),
+            "null": null,
+            "certify": certify,
+            "seed": seed,
+            "right": predicate,
+            "run": functools.partial(run, threads=threads),
+            "progress": lambda what, done, of: advance(done, what, of),
             **quantization,
-        )
+        }
+        held = sources.model(model, pixels, out=out)
+        closer = bool(path or widths)
+        found = review(held, machines, accumulators=widths, **asked) if closer else evaluate(held, machines, **asked)
     record = replace(
         report.results(found), of=f"{model}, {found.n} images of {examples}", command=shlex.join(settings["command"])
     )
@@ -128,6 +138,14 @@ def attack(
         notice(out, f"--max-transfer says nothing of {', '.join(nothing)}: float was not fooled there")
     finish(out, "attack", {**msgspec.structs.asdict(record), "exceeded": broken})
     return int(bool(broken))
+
+
+def _widths(text: str) -> list[int]:
+    """The widths of --accumulators."""
+    try:
+        return [int(word) for word in text.split(",") if text]
+    except ValueError:
+        raise IntsimError(f'"{text}"', where="--accumulators", mend="write widths in bits: 16,14,12") from None
 
 
 def counted(record: "Results", named: Sequence[str]) -> list["Row"]:

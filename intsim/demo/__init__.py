@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -12,14 +12,12 @@ from msgspec.structs import replace
 
 import intsim_models
 from intsim import report
-from intsim.attack.catalogue import ATTACKS, NOISE
+from intsim.attack.catalogue import ATTACKS
 from intsim.attack.door import one_thread
 from intsim.attack.twin import twin
 from intsim.build import load
-from intsim.demo import ladder
-from intsim.demo.amplify import amplification
 from intsim.demo.panel import doors, judges, networks
-from intsim.demo.size import CLASSES, FULL, QUICK, Progress, Size, network_name, part
+from intsim.demo.size import CLASSES, FULL, LADDER, QUICK, Progress, Size, network_name, part
 from intsim.engine import run as execute
 from intsim.errors import IntsimError
 from intsim.evaluate import Images, evaluated
@@ -27,7 +25,11 @@ from intsim.evaluate.camera import digest
 from intsim.evaluate.judges import float_judge
 from intsim.files import write_atomically
 from intsim.graph import Graph
-from intsim.report import Results, Width
+from intsim.lower import lower
+from intsim.report import Amplified, Results, Width
+from intsim.review import amplification, narrowed, sets_of, with_accumulators
+from intsim.review.accumulators import Run
+from intsim.targets import TARGETS
 
 __all__ = ["FULL", "QUICK", "Size", "run", "write"]
 
@@ -73,7 +75,7 @@ def write(found: Results, out: str | Path) -> None:
     write_atomically(Path(out) / "examples.npz", report.outcomes(found))
 
 
-def _results(size: Size, seed: int, run: ladder.Run, progress: Progress) -> Results:
+def _results(size: Size, seed: int, run: Run, progress: Progress) -> Results:
     file, images = intsim_models.path("cnn"), intsim_models.images()
     x, y = images.x[: size.images], images.y[: size.images].astype(np.int64)
     progress("calibrating", 0, 100)
@@ -105,18 +107,25 @@ def _results(size: Size, seed: int, run: ladder.Run, progress: Progress) -> Resu
             "calibration": digest(images.x_calibration),
         },
     )
-    clean, hit = ladder.telling_sets(found, kept)
-    chosen = report.examples(found, panel, y, clean, hit[0])
-    widest = quantized[network_name(size.bits[0])]
-    more = [one for one in kept.values() if _heated(one, [clean, *hit])] if size.heat else []
-    climbed = ladder.with_ladder(found, widest, panel, [clean, *hit], more, y, size, run, progress)
-    heard = amplification(graph, quantized, clean, hit[0], size, run)
+    told, more = sets_of(found, kept)
+    chosen = report.examples(found, panel, y, told[0], told[1])
+    widest = network_name(size.bits[0])
+    heard: list[Amplified] = []
+    for name in map(network_name, size.bits):
+        program = lower(quantized[name], TARGETS["ideal"])
+        heard += amplification(graph, program, name, "ideal", told[0], told[1], size.counted, run)
+    climbed = with_accumulators(
+        found,
+        narrowed(quantized[widest], TARGETS[LADDER], widest, size.ladder),
+        panel,
+        told,
+        more if size.heat else [],
+        y,
+        run,
+        counted=size.counted,
+        tick=part(progress, 75, 97),
+    )
     return replace(climbed, gallery=tuple(chosen), amplified=tuple(heard))
-
-
-def _heated(one: Images, taken: Sequence[Images]) -> bool:
-    """Whether a set of images belongs to the heatmaps beside those that are judged anyway: attacks, no noise."""
-    return one.name not in NOISE.values() and all(one is not other for other in taken)
 
 
 def _check_writable(out: Path) -> None:

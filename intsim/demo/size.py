@@ -4,8 +4,6 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from intsim.integers import Overflow
-
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 """Of Fashion-MNIST, in the order of its labels."""
 
@@ -16,7 +14,7 @@ DOOR = "float, same input"
 """What the float network behind a quantized network's coarse input is called among the targets."""
 
 LADDER = "litert_ref"
-MODES = (Overflow.WRAP, Overflow.SATURATE)
+"""The machine whose accumulator is replaced by narrower ones."""
 
 Progress = Callable[[str, int, int], None]
 """Told what comes next, and how much of how much is done."""

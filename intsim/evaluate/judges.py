@@ -70,7 +70,8 @@ def program_judge(
         return certify(program, images, radius, method=str(method)).label
 
     chip = None if known is None else chip_of(program, run, known, f"{network} on {target}", output=name, real=real)
-    return Judge(network=network, target=target, answer=answer, chip=chip, proven=None if method is None else proven)
+    prove = None if method is None else proven
+    return Judge(network=network, target=target, answer=answer, chip=chip, proven=prove, program=program)
 
 
 def answers(network: Network) -> Callable[[np.ndarray], np.ndarray]:

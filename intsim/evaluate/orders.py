@@ -7,6 +7,7 @@ from intsim.evaluate.records import Gate
 from intsim.evaluate.sight import (
     Case,
     Seen,
+    affords,
     attack_of,
     ball_of,
     by_chance,
@@ -83,15 +84,27 @@ def _iterated(case: Case) -> Gate:
 
 
 def _self_attack(case: Case) -> Gate:
-    """Images crafted on the judge are at least as strong as those that were crafted on another."""
-    own = crafted(case.seen)
-    pairs = []
+    """Images crafted on the judge, at no smaller a budget, are at least as strong as those crafted on another."""
+    rule = "Images crafted on the judge itself leave no more right than images crafted on another network"
+    own, pairs, poorer = crafted(case.seen), list[Pair](), list[Pair]()
     for other in (one for one in case.seen if not one.own):
         near = [one for one in own if ball_of(one) == ball_of(other)]
-        if near:
-            same = [one for one in near if one.attack == other.attack]
-            pairs.append((min(same or near, key=lambda one: one.share), other))
-    rule = "Images crafted on the judge itself leave no more right than images crafted on another network"
+        rich = [one for one in near if affords(attack_of(one), attack_of(other))]
+        if rich:
+            same = [one for one in rich if one.attack == other.attack]
+            pairs.append((min(same or rich, key=lambda one: one.share), other))
+        elif near:
+            poorer.append((max(near, key=lambda one: attack_of(one).gradients or 0), other))
+    if poorer and not pairs:
+        less, more = poorer[0]
+        return unknown(
+            case,
+            "self-attack",
+            f"an attack crafted on it with {attack_of(more).gradients} gradients an image or more",
+            f"{rule}, at the same budget ({more.name} had {attack_of(more).gradients} gradients an image, "
+            f"{less.name} {attack_of(less).gradients})",
+            limit=SLACK,
+        )
     return _ordered(case, "self-attack", pairs, "an attack crafted on it (ste_pgd on a chip)", rule)
 
 

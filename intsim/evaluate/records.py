@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from intsim.attack.catalogue import Attack
 from intsim.attack.chip import Chip
+from intsim.program import Program
 from intsim.statistics import Crossing, Interval, Paired, Rate
 
 CLEAN = "clean"
@@ -28,7 +29,7 @@ class Judge(Struct, frozen=True, kw_only=True, eq=False):
     whose target is NULL stands beside all others of the same `network`. `chip`: what attacks that know it may ask,
     its images pixels as those of `answer`; None: no such attack is crafted on it. `proven`: pixels[n, c, h, w] in
     uint8 and a radius in their steps -> the class that the whole box around each image is given, or -1; None: nothing
-    is proven of it.
+    is proven of it. `program`: what runs; None: floats, or somebody else's answers.
     """
 
     network: str
@@ -36,6 +37,7 @@ class Judge(Struct, frozen=True, kw_only=True, eq=False):
     answer: Callable[[np.ndarray], np.ndarray]
     chip: Chip | None = None
     proven: Callable[[np.ndarray, int], np.ndarray] | None = None
+    program: Program | None = None
 
 
 class Images(Struct, frozen=True, kw_only=True, eq=False):

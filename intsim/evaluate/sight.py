@@ -109,6 +109,11 @@ def is_doubled(less: Attack, more: Attack) -> bool:
     )
 
 
+def affords(attack: Attack, other: Attack) -> bool:
+    """Whether an attack spends at least as many gradients an image as another; what is not known is enough."""
+    return attack.gradients is None or other.gradients is None or attack.gradients >= other.gradients
+
+
 def by_chance(case: Case, one: Seen) -> bool:
     """Whether guessing may be right as often."""
     return wilson(int(one.right.sum()), len(one.right)).low <= case.chance

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from msgspec.structs import replace
 
 from intsim import tasks
 from intsim.attack.catalogue import Attack, find, pixel_steps
 from intsim.attack.craft import BATCH
+from intsim.attack.door import one_thread
 from intsim.attack.twin import Network, twin
 from intsim.build import Model, build, load, told, with_pixels
 from intsim.calibrate import Calibration, ranges
@@ -24,8 +26,8 @@ from intsim.evaluate.judged import judged
 from intsim.evaluate.judges import Run, float_judge, judges
 from intsim.evaluate.ladder import primary, rungs
 from intsim.evaluate.null import restored
-from intsim.evaluate.probe import probe
-from intsim.evaluate.records import Evaluation, Images, Judge
+from intsim.evaluate.probe import Probe, probe
+from intsim.evaluate.records import Evaluation, Images, Judge, Row
 from intsim.evaluate.verdict import curves, verdict
 from intsim.graph import Graph, Pixels
 from intsim.partition import Mixed
@@ -45,6 +47,28 @@ STANDS_FOR = (
 
 Progress = Callable[[str, int, int], None]
 """Told what comes next, and how many images of how many were crafted and judged before."""
+
+
+class Prepared(Struct, frozen=True, kw_only=True, eq=False):
+    """An evaluation before anything is crafted: everything named is found, built and checked.
+
+    `graph`: the float network that is attacked, `network` in torch; `original`: it is the model itself, and not what
+    its integers stand for. `panel`: who judges, float first. `strengths`: radii in steps of 1/255 by the attack's name.
+    """
+
+    graph: Graph
+    network: Network
+    original: bool
+    panel: tuple[Judge, ...]
+    x: np.ndarray
+    y: np.ndarray
+    attacks: tuple[Attack, ...]
+    strengths: Strengths
+    seed: int
+    grid: int | None
+    batch: int
+    right: Right
+    cell: tuple[str, str, float] | None
 
 
 def evaluate(
@@ -78,8 +102,50 @@ def evaluate(
     attacks too (what an attack raises is its `loss`); any but `top1` is shown real values, in float32. `certify`:
     "interval" or "linear", how the integers' labels are proven for the lower ends of the L-inf brackets; None: they are
     not. `run`: what runs programs, `intsim.run` unless given. `keep` is handed every set of images. Raises IntsimError
-    for whatever does not fit, before anything is crafted.
+    for whatever does not fit, before anything is crafted. torch computes on one thread: floats, and so images, never
+    depend on how many there are.
     """
+    ready = prepared(
+        model,
+        targets,
+        data=data,
+        attacks=attacks,
+        eps=eps,
+        calibration=calibration,
+        null=null,
+        seed=seed,
+        grid=grid,
+        batch=batch,
+        right=right,
+        cell=cell,
+        certify=certify,
+        run=run,
+        pixels=pixels,
+        **quantization,
+    )
+    return concluded(ready, progress=progress, keep=keep)
+
+
+def prepared(
+    model: str | Path | Model,
+    targets: str | Target | Mixed | Sequence[str | Target | Mixed] = (),
+    *,
+    data: Data | tuple[Any, Any] | str | Path,
+    attacks: str | Attack | Sequence[str | Attack] = ("fgsm", "pgd"),
+    eps: Radii | Mapping[str, Radii] = ("2/255", "8/255"),
+    calibration: Calibration | np.ndarray | str | Path | None = None,
+    null: bool = True,
+    seed: int = 0,
+    grid: int | None = 255,
+    batch: int = BATCH,
+    right: Right = top1,
+    cell: tuple[str, str, float] | None = None,
+    certify: str | None = None,
+    run: Run | None = None,
+    pixels: Pixels | None = None,
+    **quantization: Any,
+) -> Prepared:
+    """The evaluation that is asked for, ready to begin; see `evaluate`."""
     chosen = [find(attack) if isinstance(attack, str) else attack for attack in _several(attacks)]
     held = _held(model, pixels)
     graph = held if isinstance(held, Graph) else restored(held.source if isinstance(held, Program) else held)
@@ -88,28 +154,50 @@ def evaluate(
     programs = _programs(held, list(_several(targets)), calibration, quantization)
     if certify is not None and right is not top1:
         raise IntsimError("proves labels, not another predicate", where="certify", mend="leave out one of the two")
-    how: dict[str, Any] = {"null": null and held is graph, "seed": seed, "real": right is not top1, "method": certify}
-    how["known"] = graph if any(attack.knows == "chip" for attack in chosen) else None
-    beside = judges(graph, programs, run or _engine(), **how)
     original = held is graph
-    found = evaluated(
-        twin(graph),
-        [float_judge(graph, network="" if original else f"{graph.name} (weights dequantized)"), *beside],
-        x,
-        y,
-        chosen,
-        strengths,
+    how: dict[str, Any] = {"null": null and original, "seed": seed, "real": right is not top1, "method": certify}
+    how["known"] = graph if any(attack.knows == "chip" for attack in chosen) else None
+    name = "" if original else f"{graph.name} (weights dequantized)"
+    return Prepared(
+        graph=graph,
+        network=twin(graph),
+        original=original,
+        panel=(float_judge(graph, network=name), *judges(graph, programs, run or _engine(), **how)),
+        x=x,
+        y=y,
+        attacks=tuple(chosen),
+        strengths=strengths,
         seed=seed,
         grid=grid,
         batch=batch,
         right=right,
         cell=cell,
+    )
+
+
+def concluded(
+    ready: Prepared, *, progress: Progress | None = None, keep: Callable[[Images], None] | None = None
+) -> Evaluation:
+    """The evaluation that was prepared; see `evaluate`."""
+    found = evaluated(
+        ready.network,
+        ready.panel,
+        ready.x,
+        ready.y,
+        ready.attacks,
+        ready.strengths,
+        seed=ready.seed,
+        grid=ready.grid,
+        batch=ready.batch,
+        right=ready.right,
+        cell=ready.cell,
         progress=progress,
         keep=keep,
     )
-    return found if original else replace(found, verdict=(STANDS_FOR, *found.verdict))
+    return found if ready.original else replace(found, verdict=(STANDS_FOR, *found.verdict))
 
 
+@one_thread()
 def evaluated(
     network: Network,
     panel: Sequence[Judge],
@@ -156,26 +244,59 @@ def evaluated(
             yield images
 
     rows = judged(panel, kept(), y, right=right, seed=seed, progress=judging)
-    lines, used = curves(rows, seed=seed), list({attack.name: attack for attack, *_ in plan}.values())
-    chance = None if right is top1 else guessed(right, y, len(rows[0].predicted))
-    checks = gates(rows, used, probe(network, as_pixels(x, grid) / np.float32(255), y), chance)
-    declared = primary(rows, used, cell)
-    if progress is not None:
-        progress("done", total, total)
-    return Evaluation(
-        rows=tuple(rows),
-        curves=tuple(lines),
-        attacks=tuple(used),
+    used = list({attack.name: attack for attack, *_ in plan}.values())
+    found = summed(
+        rows,
+        used,
         n=len(x),
-        classes=len(rows[0].predicted),
         seed=seed,
         grid=grid,
         data=digest(x, y),
         versions=_versions(),
+        asked=probe(network, as_pixels(x, grid) / np.float32(255), y),
+        chance=None if right is top1 else guessed(right, y, len(rows[0].predicted)),
+        cell=cell,
+        proven=certified(panel, x, y, grid, right),
+    )
+    if progress is not None:
+        progress("done", total, total)
+    return found
+
+
+def summed(
+    rows: Sequence[Row],
+    attacks: Sequence[Attack],
+    *,
+    n: int,
+    seed: int,
+    grid: int | None,
+    data: str,
+    versions: dict[str, str],
+    asked: Probe | None = None,
+    chance: float | None = None,
+    cell: tuple[str, str, float] | None = None,
+    proven: Certified | None = None,
+) -> Evaluation:
+    """What the rows on n images come to: curves, ladder, brackets, gates, the verdict.
+
+    `asked`: what float's gradients are like; without it, and without `proven`, gates and brackets say less. `chance`,
+    `cell`: see `gates`, `primary`.
+    """
+    lines, checks, declared = curves(rows, seed=seed), gates(rows, attacks, asked, chance), primary(rows, attacks, cell)
+    return Evaluation(
+        rows=tuple(rows),
+        curves=tuple(lines),
+        attacks=tuple(attacks),
+        n=n,
+        classes=len(rows[0].predicted),
+        seed=seed,
+        grid=grid,
+        data=data,
+        versions=versions,
         verdict=tuple(verdict(rows, lines, checks, declared)),
         primary=declared,
         rungs=tuple(rungs(rows, seed=seed)),
-        brackets=tuple(brackets(rows, certified(panel, x, y, grid, right))),
+        brackets=tuple(brackets(rows, proven)),
         gates=tuple(checks),
     )
 

@@ -23,7 +23,7 @@ def examples(
 ) -> list[Example]:
     """Up to `each` images of every kind, on as many judges as possible, among those that were usable when clean.
 
-    `clean` and `attacked` are sets of uint8 images that all judges of the `panel` were asked about.
+    `clean` and `attacked` are sets of uint8 images that all judges of the `panel` were asked about, or the first ones.
     """
     integer = judges(found)
     usable = [judge for judge in panel if (judge.network, judge.target) in integer and _usable(found, judge, clean)]
@@ -66,7 +66,8 @@ def _of_kind(
     for judge in sorted(usable, key=lambda one: -int((_right(found, one, attacked) != after).sum())):
         fits = before & _right(found, judge, clean) & (after == float_right)
         fits &= _right(found, judge, attacked) == chip_right
-        index = next((int(i) for i in np.flatnonzero(fits) if int(i) not in taken | own), None)
+        here = np.flatnonzero(fits[: len(clean.x)])
+        index = next((int(i) for i in here if int(i) not in taken | own), None)
         if index is not None and given < each:
             given += 1
             own.add(index)
