@@ -41,8 +41,10 @@ bench-peers: $(VENV)/.dev    ## installs LiteRT, QONNX and the ap_fixed headers,
 	$(PIP) install -c constraints.txt -e '.[bench]'
 	$(PIP) install --no-deps 'hls4ml>=1.1'
 
-bench-sweep: $(VENV)/.dev    ## what a sweep shares, as ratios, into benchmarks/results/sweep
+bench-sweep: $(VENV)/.dev    ## what a sweep shares, and how it grows with workers, into benchmarks/results/sweep
 	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/readme.py
 
 paper: $(VENV)/.dev          ## the replication of docs/paper.md, resumable; other data: make paper DATA=mnist.npz NAME=mnist
 	PYTHONPATH=benchmarks $(BIN)/python -m paper --name $(NAME) $(if $(DATA),--data $(DATA))

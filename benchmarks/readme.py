@@ -139,6 +139,63 @@ def proofs() -> str:
     return "\n".join(lines)
 
 
+def sweeps() -> str:
+    """What a sweep costs beside its engine, how it grows with workers, and what a thousand of them would need."""
+    folder = ROOT / "benchmarks" / "results" / "sweep"
+    lines = []
+    for path in sorted(folder.glob("throughput-*.json")):
+        one = json.loads(path.read_text(encoding="utf-8"))
+        shared = folder / path.name.removeprefix("throughput-")
+        if shared.exists():
+            lines += [_sharing(json.loads(shared.read_text(encoding="utf-8")), shared.name), ""]
+        lines += [*_workers(one, path.name), "", _thousand(one)]
+    return "\n".join(lines)
+
+
+def _sharing(found: dict[str, Any], name: str) -> str:
+    return (
+        f"{found['network']}, 5 accumulators, 2 modes, {found['radii']} radii, {found['images']:,} images, one thread "
+        f"(`{name}`): the whole takes **{found['whole_to_engine']:.2f}** times what the engine takes for the distinct "
+        f"layers (goal {found['goal']:g}); without float's own pass {found['whole_but_float_to_engine']:.2f}. The "
+        f"store takes {100 * found['store_to_whole']:.2g} % of it."
+    )
+
+
+def _workers(one: dict[str, Any], name: str) -> list[str]:
+    lines = [
+        f"{one['machine']['cpu']}, {one['machine']['cores']} cores (`{name}`); {one['images']:,} images, "
+        f"{one['ways']['process 1']['cells']:.0f} cells, medians of {one['rounds']} rounds:",
+        "",
+        "| workers | seconds, all of it | cells a second, once all work | times one worker |",
+        "|---|---:|---:|---:|",
+    ]
+    for way, row in one["ways"].items():
+        kind, count = way.split()
+        alone = one["ways"][f"{kind} 1"]["steady"]
+        words = {"process": "processes", "dask": "Dask workers"}[kind]
+        lines.append(f"| {words}: {count} | {row['seconds']:.0f} | {row['steady']:.1f} | {row['steady'] / alone:.2f} |")
+    return lines
+
+
+def _thousand(one: dict[str, Any], workers: int = 1_000, cells: int = 100_000) -> str:
+    """The estimate for many workers, from the figures of one."""
+    alone, way = one["alone"], one["ways"]["process 1"]
+    each = alone["examples"] / one["images"] / way["steady"]  # seconds of one worker for a cell
+    tasks = cells / alone["cells_a_task"]
+    work, hand = cells * each / workers, tasks / alone["tasks_a_second"]
+    most = alone["tasks_a_second"] * alone["cells_a_task"] * each
+    traffic = alone["answer_bytes"] + alone["task_bytes"]
+    return (
+        f"**{cells:,} cells of {alone['examples']:,} images on {workers:,} workers**, if every cell costs what these "
+        f"cost: {each:.1f} s of a worker each, {work / 60:.0f} minutes in all. Handing out and writing {tasks:,.0f} "
+        f"tasks takes one process {hand:.0f} s, at {alone['tasks_a_second']:.0f} tasks a second with "
+        f"{alone['in_flight']:,} under way (measured, without anybody who computes): it becomes the bottleneck beyond "
+        f"some {most:,.0f} workers. {traffic / 1e3:.0f} kB a task travel, {tasks * traffic / work / 1e6:.1f} MB a "
+        f"second; the store grows to {cells * alone['store_bytes_a_cell'] / 1e9:.1f} GB. Planning takes "
+        f"{cells / alone['planned_cells_a_second']:.0f} s before the first task."
+    )
+
+
 def _machine(bench: Bench) -> str:
     facts = bench.machine
     packages = f"numba {facts['numba']}, onnxruntime {facts['onnxruntime']}"
@@ -155,6 +212,7 @@ def _goal(found: Row | Mean) -> str:
 PAGES = {
     "README.md": {"machines": families, "speed in short": speed_in_short},
     "docs/speed.md": {"speed": speed},
+    "docs/sweep.md": {"sweeps": sweeps},
     "docs/targets.md": {"all machines": machines, "conformance": conformance, "mutation": mutation, "proofs": proofs},
 }
 """The parts of the pages that are made here, by the name in their markers."""

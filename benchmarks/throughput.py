@@ -209,7 +209,7 @@ def submitting(plan: Plan, path: Path) -> dict[str, float]:
         _, session = store.enter(base, plan, {})
         written = 0
 
-        def keep(done: Done | list[Found], last: object) -> None:
+        def keep(done: Done | list[Found]) -> None:
             nonlocal written
             store.keep(base, session, done.found if isinstance(done, Done) else done)
             written += 1

@@ -27,7 +27,10 @@ SLACK = 1e-3
 
 
 class Data(Struct, frozen=True, kw_only=True, eq=False):
-    """Examples: x[n, ...], uint8 0..255 or float32 in the network's input range; labels y[n] int64, or None."""
+    """Examples: x[n, ...], uint8 0..255 or float32 in the network's input range; labels, or None.
+
+    Labels are classes, y[n] int64, or values, y[n, ...] float32, which only a predicate of one's own judges.
+    """
 
     x: np.ndarray
     y: np.ndarray | None = None
@@ -39,10 +42,13 @@ class Data(Struct, frozen=True, kw_only=True, eq=False):
 
 
 def data(x: Any, y: Any = None) -> Data:
-    """`Data` of two arrays, or array-likes; labels of any integer type become int64. Raises IntsimError."""
+    """`Data` of two arrays, or array-likes; labels of any integer type become int64, of any float type float32.
+
+    Raises IntsimError.
+    """
     labels = None if y is None else np.asarray(y)
-    if labels is not None and labels.dtype.kind in "iu":
-        labels = labels.astype(np.int64)
+    if labels is not None and labels.dtype.kind in "iuf":
+        labels = labels.astype(np.float32 if are_values(labels) else np.int64)
     return Data(x=frozen(x), y=None if labels is None else frozen(labels))
 
 
@@ -81,7 +87,7 @@ def check(data: Data, shape: Shape, classes: int | None = None, pixels: Pixels |
     if found != tuple(shape):
         hint = "put channels first" if sorted(found) == sorted(shape) else "reshape or resize the images"
         raise IntsimError(f"is {_shape(data.x.shape)}, the network takes {_shape(('n', *shape))}", where="x", mend=hint)
-    if data.y is not None and classes is not None and len(data.y) and data.y.max() >= classes:
+    if data.y is not None and not are_values(data.y) and classes is not None and data.y.max() >= classes:
         raise IntsimError(
             f"label {data.y.max()} at {int(data.y.argmax())}, the network has {classes} outputs, 0 to {classes - 1}",
             where="y",
@@ -106,14 +112,23 @@ def _check_inputs(x: np.ndarray) -> None:
         raise IntsimError(f"{len(bad)} of {len(x)} inputs hold NaN or infinity, the first is {bad[0]}", where="x")
 
 
+def are_values(y: np.ndarray) -> bool:
+    """Whether labels are values (floats), and not classes."""
+    return y.dtype.kind == "f"
+
+
 def _check_labels(y: np.ndarray, n: int) -> None:
-    if y.dtype.kind not in "iu":
-        raise IntsimError(f"is {y.dtype}, not integers", where="y", mend="give the class of each image, from 0")
-    if y.ndim != 1:
+    if y.dtype.kind not in "iuf":
+        mend = "give the class of each image, from 0, or values as floats"
+        raise IntsimError(f"is {y.dtype}, not integers", where="y", mend=mend)
+    if y.ndim != 1 and not are_values(y):
         raise IntsimError(f"is {_shape(y.shape)}, not [n]", where="y", mend="give the class of each image, from 0")
-    if len(y) != n:
-        raise IntsimError(f"{len(y)} labels for {n} images", where="y", mend="give one label an image")
-    if y.min() < 0:
+    if y.ndim == 0 or len(y) != n:
+        raise IntsimError(f"{len(y) if y.ndim else 1} labels for {n} images", where="y", mend="give one label an image")
+    if are_values(y):
+        if not np.isfinite(y).all():
+            raise IntsimError("holds NaN or infinity", where="y", mend="give finite values")
+    elif y.min() < 0:
         raise IntsimError(f"label {y.min()} at {int(y.argmin())}", where="y", mend="labels start at 0")
 
 
@@ -171,8 +186,16 @@ def predicate(text: str) -> Right:
 def guessed(right: Right, y: np.ndarray, classes: int) -> float:
     """How often the best answer is right that is the same whatever the image: by chance nobody is right more often.
 
-    Tried are each of the most frequent labels alone and all by their frequency; without classes, labels as they are.
+    Tried are each of the most frequent labels alone and all by their frequency; without classes, labels as they are;
+    of values their mean and median too. 0 where outputs do not have the shape of the labels: nothing is known then.
     """
+    if are_values(y):
+        wide = y.reshape(len(y), *(y.shape[1:] or (1,)))
+        tried = [wide.mean(0), np.median(wide, axis=0), *wide[:GUESSES]]
+        try:
+            return max(float(np.mean(right(np.tile(one, (len(y), *(1,) * one.ndim)), y))) for one in tried)
+        except (ValueError, IndexError):
+            return 0.0
     labels, counts = np.unique(y, return_counts=True)
     labels = labels[np.argsort(-counts, kind="stable")][:GUESSES]
     if classes > 1:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from intsim.attack import door
 from intsim.attack.catalogue import ATTACKS, NOISE, Attack, find
 from intsim.attack.craft import craft
-from intsim.attack.losses import LOSSES, raised
+from intsim.attack.losses import LOSSES, OF_VALUES, raised
 from intsim.attack.outside import black_box
 from intsim.attack.schedule import checkpoints
 from intsim.attack.search import targets
@@ -24,7 +24,7 @@ from intsim.errors import IntsimError
 X = np.round(255 * peers.X).astype(np.uint8)
 Y = peers.Y
 FLOATS = torch.from_numpy(X / np.float32(255))
-ON_FLOAT = [name for name, attack in ATTACKS.items() if attack.knows == "float"]
+ON_FLOAT = [name for name, attack in ATTACKS.items() if attack.knows == "float" and attack.loss not in OF_VALUES]
 
 
 def answers(x: np.ndarray) -> np.ndarray:
@@ -35,7 +35,7 @@ def answers(x: np.ndarray) -> np.ndarray:
 # ---- losses ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", sorted(LOSSES.keys() - OF_VALUES))
 @pytest.mark.parametrize("classes", [2, 3, 4, 10])
 def test_every_loss_has_a_finite_gradient_under_ties(name: str, classes: int) -> None:
     for values in itertools.product((0.0, 1.0, 30.0), repeat=min(classes, 4)):
@@ -70,7 +70,7 @@ def test_dlr_is_the_formula_of_its_paper() -> None:
 def test_the_textbooks_cross_entropy_loses_its_gradient_in_float32_first() -> None:
     y = torch.tensor([0])
     found = {}
-    for name in LOSSES:
+    for name in LOSSES.keys() - OF_VALUES:
         logits = torch.tensor([[30.0, 0.0, 0.0]], requires_grad=True)
         found[name] = torch.autograd.grad(raised(name, logits, y).sum(), logits)[0][0, 0].item()
     assert found["cross_entropy_float32"] == 0

@@ -21,8 +21,7 @@ def text(path: Path) -> str:
 
 @pytest.mark.parametrize(
     ("page", "part"),
-    [("README.md", "machines"), ("README.md", "speed in short"), ("docs/speed.md", "speed")]
-    + [("docs/targets.md", part) for part in ("all machines", "conformance", "mutation", "proofs")],
+    [(page, part) for page, parts in readme.PAGES.items() for part in parts],
 )
 def test_what_a_command_makes_is_current(page: str, part: str) -> None:
     assert readme.made(page, part) in text(ROOT / page), "run: python benchmarks/readme.py"

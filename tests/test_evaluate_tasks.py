@@ -119,7 +119,7 @@ def test_a_search_without_gradients_asks_the_predicate(name: str) -> None:
 
 
 def test_a_number_within_a_tolerance_runs_through_everything(tmp_path: Path) -> None:
-    graph, x = one_output(), SHIPPED.x[:N]
+    graph, x = some_outputs(1), SHIPPED.x[:N]
     y = np.rint(outputs(graph, x)[:, 0]).astype(np.int64)
     assert len(np.unique(y)) > 4
     np.savez(tmp_path / "numbers.npz", x=x, y=y)
@@ -148,6 +148,66 @@ def test_a_number_within_a_tolerance_runs_through_everything(tmp_path: Path) -> 
     assert bracket.upper.count <= min(known.correct, hit.correct)
     assert all(rung.changed is None for rung in found.rungs)
     assert found.classes == 0
+
+
+def test_values_within_a_tolerance_run_through_everything() -> None:
+    """Three numbers an image, as of a box: float labels, attacked by their squared error, also through the chip."""
+    graph, x = some_outputs(3), SHIPPED.x[:N]
+    y = outputs(graph, x) + np.float32(0.25)
+    found = evaluate(
+        graph,
+        "litert_ref",
+        data=(x, y),
+        attacks=["noise", "fgsm_squared", "pgd_squared", replace(ATTACKS["ste_squared"], steps=10, step_size=0.25)],
+        eps="8/255",
+        calibration=SHIPPED.x_calibration[:64],
+        right=box,
+    )
+    clean, noise, hit = (row_of(found, "litert_ref", name) for name in (CLEAN, "noise", "pgd_squared"))
+    assert clean.correct > 0.9 * N
+    assert hit.correct < noise.correct - 10
+    assert not clean.collapsed
+    known = next(r for r in found.rows if r.attack == "ste_squared" and r.crafted_on == r.who)
+    assert known.correct <= hit.correct + 3
+    assert found.classes == 0
+
+
+def box(output: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.abs(output - y).max(axis=1) <= 3
+
+
+def test_the_command_line_takes_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ten numbers an image, for a network with ten outputs."""
+    file = tmp_path / "values.npz"
+    np.savez(file, x=SHIPPED.x[:N], y=outputs(loaded(), SHIPPED.x[:N]) + np.float32(1))
+    words = ["attack", "cnn", "--data", str(file), "--eps", "8/255", "--json", "-"]
+    assert main([*words, "--attack", "fgsm_squared", "--right", "test_evaluate_tasks:box"]) == 0
+    rows = {(r["target"], r["attack"]): r["correct"] for r in json.loads(capsys.readouterr().out)["rows"]}
+    assert rows[FLOAT, CLEAN] == N
+    assert rows[FLOAT, "fgsm_squared"] < N - 10
+    for more, said in (
+        (["--attack", "fgsm", "--right", "test_evaluate_tasks:box"], "attack fgsm: raises cross_entropy"),
+        (["--attack", "fgsm_squared"], "y: holds values, and the predicate asks for classes"),
+    ):
+        assert main([*words, *more]) == 2
+        assert said in capsys.readouterr().err
+    chip = ["--target", "litert_ref", "--calibration", "fashion"]
+    assert main(["run", "cnn", "--input", str(file), *chip]) == 0
+    assert "right:" not in capsys.readouterr().out
+    assert main(["certify", "cnn", "--data", str(file), *chip, "--eps", "1/255"]) == 2
+    assert "certificates are of classes" in capsys.readouterr().err
+
+
+def test_values_of_another_shape_than_the_outputs_are_refused() -> None:
+    with pytest.raises(IntsimError, match="gives 10 values an image, a label has 3"):
+        craft(ATTACKS["fgsm_squared"], twin(loaded()), SHIPPED.x[:2], np.zeros((2, 3), np.float32), 8)
+
+
+def test_guessing_values_is_right_as_often_as_the_best_single_answer() -> None:
+    y = np.array([[0, 0], [0, 1], [10, 10], [11, 11]], np.float32)
+    assert guessed(box, y, 2) == 1 / 2
+    assert guessed(lambda output, y: np.abs(output - y).max(axis=1) <= 6, y, 2) == 1
+    assert guessed(lambda output, y: np.abs(output[:, :, 0] - y).max(axis=1) <= 6, y, 2) == 0
 
 
 def test_guessing_is_right_as_often_as_the_best_single_answer() -> None:
@@ -201,14 +261,14 @@ def loaded() -> Graph:
     return found
 
 
-def one_output() -> Graph:
-    """The embedded CNN with one output, from 0 to 80 or so: 40 and the difference of two of its logits."""
+def some_outputs(n: int) -> Graph:
+    """The embedded CNN with n outputs, each from 0 to 80 or so: 40 and the difference of two of its logits."""
     graph = loaded()
     last = graph.nodes[-1]
     constants = dict(graph.constants)
     for name, offset in zip(last.inputs[1:], (0, 40), strict=True):
-        constants[name] = constants[name][:1] - constants[name][7:8] + np.float32(offset)
-    return replace(graph, constants=constants, shapes={**graph.shapes, last.outputs[0]: (1,)})
+        constants[name] = constants[name][:n] - constants[name][7 : 7 + n] + np.float32(offset)
+    return replace(graph, constants=constants, shapes={**graph.shapes, last.outputs[0]: (n,)})
 
 
 def outputs(graph: Graph, x: np.ndarray) -> np.ndarray:

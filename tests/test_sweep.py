@@ -344,8 +344,8 @@ def test_real_processes_of_which_one_is_killed_give_the_same(whole: Path, tmp_pa
         pools.append(running.processes(1))
         return pools[-1]
 
-    def kill(done: int, of: int, last: str) -> None:
-        if len(pools) == 1:
+    def kill(done: int, of: int, outcome: str) -> None:
+        if done == 1:
             (process,) = pools[0]._processes.values()
             os.kill(process.pid, signal.SIGKILL)
 
@@ -357,14 +357,20 @@ def test_real_processes_of_which_one_is_killed_give_the_same(whole: Path, tmp_pa
 
 
 def test_interrupted_once_it_ends_in_order_and_goes_on_later(whole: Path, tmp_path: Path) -> None:
-    def interrupt(done: int, of: int, last: str) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+    said = []
+
+    def interrupt(done: int, of: int, outcome: str) -> None:
+        said.append(outcome)
+        if done == 1:
+            os.kill(os.getpid(), signal.SIGINT)
 
     plan = replace(PLAN, axes=replace(AXES, attacks=("fgsm", "mifgsm"), eps=("8/255",)))
     handler = signal.getsignal(signal.SIGINT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(running, "MOST", 2)
-        first = swept(tmp_path, plan, progress=lambda *said: None if said[0] > 2 else interrupt(*said))
+        first = swept(tmp_path, plan, progress=interrupt)
+    assert len(said) == first.done, "every finished cell is told"
+    assert all(" % of 24" in outcome for outcome in said)
     assert first.stopped
     assert 0 < first.done < first.cells
     assert signal.getsignal(signal.SIGINT) == handler
@@ -373,7 +379,7 @@ def test_interrupted_once_it_ends_in_order_and_goes_on_later(whole: Path, tmp_pa
 
 
 def test_interrupted_twice_it_ends_at_once(tmp_path: Path) -> None:
-    def interrupt(done: int, of: int, last: str) -> None:
+    def interrupt(done: int, of: int, outcome: str) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -212,3 +213,29 @@ def test_files_of_a_plan_travel_with_what_lies_beside_them(plan: Plan, tmp_path:
     assert moved.plan.axes.networks == (first.network, "mlp")
     Path("mine.npz").write_bytes(b"other")
     assert cluster.parcel(plan).digest != one.digest
+
+
+FAULTS = """
+import resource
+import numpy as np
+from intsim.sweep.cluster import keep_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(50):
+        np.ones(1 << 18)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+first, kept, then = faults(), keep_memory(), faults()
+print(first, kept, faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
+def test_what_a_task_frees_is_there_for_the_next() -> None:
+    """Under the setting of Dask's nanny every array is new pages; afterwards it is not."""
+    small = environment() | {"MALLOC_TRIM_THRESHOLD_": "65536"}
+    done = subprocess.run([sys.executable, "-c", FAULTS], env=small, capture_output=True, text=True, check=True)
+    first, kept, then = done.stdout.split()
+    assert kept == "True"
+    assert int(then) < int(first) / 10

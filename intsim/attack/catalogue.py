@@ -180,6 +180,8 @@ ATTACKS: dict[str, Attack] = _all(
     Attack(
         name="pgd_least", steps=40, step_size=0.1, start="inside", towards="unlikely", success="target", keep="worst"
     ),
+    Attack(name="fgsm_squared", loss="squared_error"),
+    Attack(name="pgd_squared", loss="squared_error", steps=40, step_size=0.1, start="inside", keep="worst"),
     _apgd("apgd_ce"),
     _apgd("apgd_ce_l2", norm="l2"),
     _apgd("apgd_dlr", loss="dlr"),
@@ -188,6 +190,7 @@ ATTACKS: dict[str, Attack] = _all(
     _apgd("apgd_t_l2", norm="l2", loss="dlr", towards="likely", classes=9),
     _on_chip("ste_pgd"),
     _on_chip("ste_margin", loss="margin"),
+    _on_chip("ste_squared", loss="squared_error"),
     _on_chip("square_chip", search="square", loss="margin", steps=1000, keep="first"),
     _on_chip("label_chip", search="rays", loss="margin", steps=1000, keep="first"),
     _on_chip("diva", loss="diva", success="evasive", restarts=4),

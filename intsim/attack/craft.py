@@ -8,12 +8,13 @@ import numpy as np
 from intsim.attack import door, outside
 from intsim.attack.catalogue import Attack, is_file
 from intsim.attack.chip import Chip, on_chip
+from intsim.attack.losses import OF_VALUES, labels_of
 from intsim.attack.norms import NORMS
 from intsim.attack.queries import queried
 from intsim.attack.search import Ball, Look, looking, searched, targets
 from intsim.attack.twin import Network
 from intsim.errors import IntsimError
-from intsim.tasks import Right, top1
+from intsim.tasks import Right, are_values, top1
 
 BATCH = 100
 """Images in one pass of the network, unless said otherwise."""
@@ -52,7 +53,8 @@ def craft(
 ) -> np.ndarray:
     """The attacked images, of the type and on the grid of x[n, c, h, w], none further from x than the radius.
 
-    `x`: integers 0..grid as the camera delivers them, or float32 in 0..1 where `grid` is None. `y`: int[n].
+    `x`: integers 0..grid as the camera delivers them, or float32 in 0..1 where `grid` is None. `y`: int[n],
+    or float[n, ...] for an attack on values.
     `eps_steps`: the radius in steps of 1/255 whatever the grid, see `ball`. `network` takes float32 pixels in 0..1. An
     image's noise depends on `seed` and its index alone. `towards`: int[n], the classes of an attack towards "given"
     ones. `look`: what the loop asks in place of `network` (which still ranks the classes of a targeted attack).
@@ -63,7 +65,7 @@ def craft(
     """
     x, y = np.asarray(x), np.asarray(y)
     allowed = ball(attack.norm, eps_steps, grid)
-    _check(x, y, allowed)
+    _check(attack, x, y, allowed)
     if attack.knows == "chip" and chip is None and look is None:
         raise IntsimError("asks a chip", where=f"attack {attack.name}", mend="give craft chip=")
     if towards is not None:
@@ -116,13 +118,19 @@ def verify(name: str, x: np.ndarray, crafted: np.ndarray, ball: Ball) -> None:
         raise IntsimError(what, where=f"attack {name}", mend="nothing was scored")
 
 
-def _check(x: np.ndarray, y: np.ndarray, ball: Ball) -> None:
+def _check(attack: Attack, x: np.ndarray, y: np.ndarray, ball: Ball) -> None:
     if x.dtype.kind not in ("u" if ball.on_grid else "f"):
         mend = f"give unsigned integers 0..{ball.levels:g}" if ball.on_grid else "give float32 in 0..1"
         raise IntsimError(f"is {x.dtype}", where="x", mend=mend)
     if x.size and not (x.min() >= 0 and x.max() <= ball.levels):
         raise IntsimError(f"runs from {x.min()} to {x.max()}, not from 0 to {ball.levels:g}", where="x")
-    _check_classes("y", y, len(x))
+    if not are_values(y):
+        _check_classes("y", y, len(x))
+    elif len(y) != len(x):
+        raise IntsimError(f"{len(y)} labels for {len(x)} images", where="y", mend="give one label an image")
+    elif not (attack.function or attack.steps == 0 or attack.search == "rays") and attack.loss not in OF_VALUES:
+        what = f"raises {attack.loss}, which is of classes, and labels are values"
+        raise IntsimError(what, where=f"attack {attack.name}", mend="take fgsm_squared, pgd_squared or ste_squared")
 
 
 def _check_classes(name: str, classes: np.ndarray, n: int) -> None:
@@ -137,7 +145,7 @@ def _aims(
     if not attack.towards:
         return [None]
     torch = door.torch()
-    pixels, labels = torch.from_numpy((x / ball.levels).astype(np.float32)), torch.from_numpy(y.astype(np.int64))
+    pixels, labels = torch.from_numpy((x / ball.levels).astype(np.float32)), labels_of(y)
     chosen = None if towards is None else torch.from_numpy(towards.astype(np.int64))
     return targets(attack, network, pixels, labels, chosen)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from intsim.attack import door
+from intsim.errors import IntsimError
 
 Tensor = Any  # torch.Tensor, without importing torch
 
@@ -74,8 +75,12 @@ def _over(gain: Tensor, logits: Tensor, ranks: tuple[int, ...]) -> Tensor:
 
 
 def _squared_error(output: Tensor, y: Tensor) -> Tensor:
-    """(output - y)^2, for a network with one output, whose label is the number that it should be."""
-    return (output.double()[:, 0] - y) ** 2
+    """The sum of (output - y)^2 over all outputs of an image, which should be the label: a number, or values."""
+    found, wanted = output.double().flatten(1), y.double().reshape(len(y), -1)
+    if found.shape != wanted.shape:
+        what = f"the network gives {found.shape[1]} values an image, a label has {wanted.shape[1]}"
+        raise IntsimError(what, where="squared_error", mend="give y[n, ...] of the shape of the outputs")
+    return ((found - wanted) ** 2).sum(1)
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -87,6 +92,15 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "squared_error": _squared_error,
 }
 """(logits[n, classes], y[n]) -> float64[n]: what an untargeted attack raises."""
+
+
+OF_VALUES = frozenset({"squared_error"})
+"""The losses whose labels may be values; all others are of classes."""
+
+
+def labels_of(y: Any) -> Tensor:
+    """The labels, an array, as a tensor: classes in int64, values in float32."""
+    return door.torch().from_numpy(y.astype("float32" if y.dtype.kind == "f" else "int64"))
 
 
 def raised(name: str, logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:

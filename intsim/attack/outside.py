@@ -9,6 +9,7 @@ import numpy as np
 
 from intsim.attack import door
 from intsim.attack.catalogue import ART, Attack, imported, options
+from intsim.attack.losses import labels_of
 from intsim.attack.search import Ball
 from intsim.attack.twin import Network
 from intsim.errors import IntsimError
@@ -50,7 +51,7 @@ def called(attack: Attack, network: Network, x: np.ndarray, y: np.ndarray, ball:
     """What the attack's function makes of x[n, ...], on the grid in the ball; refused where it was not in the ball."""
     torch = door.torch()
     images = torch.from_numpy((x / ball.levels).astype(np.float32))
-    labels = torch.from_numpy(y.astype(np.int64))
+    labels = labels_of(y)
     found = function(attack)(network, images, labels, ball.eps / ball.levels)
     found = np.asarray(found.detach() if isinstance(found, torch.Tensor) else found)
     return _fitted(attack, found, x, ball)

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from intsim.attack import door
 from intsim.attack.catalogue import Attack
-from intsim.attack.losses import raised
+from intsim.attack.losses import labels_of, raised
 from intsim.attack.norms import Norm
 from intsim.attack.schedule import State, moved
 from intsim.attack.twin import Network
@@ -85,7 +85,7 @@ def searched(
     """
     torch = door.torch()
     x, y = examples
-    clean, labels = torch.from_numpy(x.astype(np.float64)), torch.from_numpy(y.astype(np.int64))
+    clean, labels = torch.from_numpy(x.astype(np.float64)), labels_of(y)
     best, succeeded = clean.clone(), torch.zeros(len(x), dtype=torch.bool)
     best_loss = torch.full((len(x),), -float("inf"), dtype=torch.float64)
     left = torch.arange(len(x))

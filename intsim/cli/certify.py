@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from intsim import tasks
 from intsim.cli import options, sources
 from intsim.cli.console import Out, finish, line, progress, table
 from intsim.cli.machines import Machine, on_machines, one
@@ -59,6 +60,8 @@ def certify(
     data = sources.checked(sources.data(examples, limit=limit), program)
     if data.x.dtype != np.uint8:
         raise IntsimError("certificates are of uint8 images", where=examples, mend="give pixels 0..255")
+    if data.y is not None and tasks.are_values(data.y):
+        raise IntsimError("certificates are of classes, and labels are values", where=examples, mend="leave y out")
     found = []
     for text in eps.split(","):
         radius = int(pixel_steps(text.strip(), "linf", 255))

@@ -122,7 +122,7 @@ def npz(result: Result) -> bytes:
 def _score(data: tasks.Data, result: Result) -> dict[str, int] | None:
     """How many are right, and how many if every tie were wrong or right; None without labels or classes."""
     integers = next(iter(result.integers.values()))
-    if data.y is None or integers.ndim != 2:
+    if data.y is None or tasks.are_values(data.y) or integers.ndim != 2:
         return None
     worst, best = tasks.tie_extremes(integers, data.y)
     right = {"correct": tasks.top1(integers, data.y), "correct_at_worst": worst, "correct_at_best": best}

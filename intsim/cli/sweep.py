@@ -78,16 +78,16 @@ def told(found: "Estimate", workers: int) -> list[str]:
 
 
 def _watched(out: Out, advance: Callable[..., None]) -> Callable[[int, int, str], None]:
-    """A bar with rate and time left on a terminal, a line for each task elsewhere."""
+    """A bar with rate and time left on a terminal, a line for each cell elsewhere."""
     began, first = time.monotonic(), list[int]()
 
-    def tell(done: int, of: int, last: str) -> None:
+    def tell(done: int, of: int, outcome: str) -> None:
         first.append(done)
         rate = (done - first[0]) / max(time.monotonic() - began, 1e-9)
         left = f", {(of - done) / rate:.0f} s left" if rate else ""
         advance(done, f"{done}/{of} cells, {rate:.1f}/s{left}", of)
         if not sys.stderr.isatty():
-            notice(out, f"{done}/{of} {last}")
+            notice(out, f"{done}/{of} {outcome}")
 
     return tell
 

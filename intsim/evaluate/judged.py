@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from intsim.errors import IntsimError
 from intsim.evaluate.camera import as_pixels
 from intsim.evaluate.records import FLOAT, NULL, Images, Judge, Row
 from intsim.statistics import paired, wilson
-from intsim.tasks import Right, guessed, tie_extremes, tied, top1
+from intsim.tasks import Right, are_values, guessed, tie_extremes, tied, top1
 
 FEW = 0.3
 """Of the classes, how many count as few: the 3 most frequent answers of 10."""
@@ -53,10 +54,11 @@ def judged(
         for i, judge in enumerate(judges):
             others = {FLOAT: reference, NULL: _null_of(judges, judge)}
             against = {name: correct[j] for name, j in others.items() if j is not None and j != i}
-            open_ties = right is top1 and _classified(outputs[i])
+            open_ties = right is top1 and _classified(outputs[i], y)
             worst, best = tie_extremes(outputs[i], y) if open_ties else (correct[i], correct[i])
             marks = {"correct": correct[i], "worst": worst, "best": best, "clean": clean[i], "fooled": fooled}
-            rows.append(_row(judge, images, outputs[i], marks, against, collapsed=collapsed[i], floor=floor, seed=seed))
+            how: dict[str, Any] = {"collapsed": collapsed[i], "floor": floor, "seed": seed}
+            rows.append(_row(judge, images, outputs[i], marks, against, classified=_classified(outputs[i], y), **how))
     return rows
 
 
@@ -67,6 +69,7 @@ def _row(
     marks: dict[str, np.ndarray],
     against: dict[str, np.ndarray],
     *,
+    classified: bool,
     collapsed: bool,
     floor: float,
     seed: int,
@@ -76,7 +79,6 @@ def _row(
     n, count = len(correct), int(correct.sum())
     rate = wilson(count, n)
     conditional = images.attack is not None and not collapsed
-    classified = _classified(output)
     return Row(
         network=judge.network,
         target=judge.target,
@@ -121,26 +123,26 @@ def top_share(classes: np.ndarray, of: int) -> float:
 def _collapsed(output: np.ndarray, correct: np.ndarray, y: np.ndarray, floor: float) -> bool:
     """Whether clean answers are no better than the best single answer, or few answers cover too much."""
     at_floor = wilson(int(correct.sum()), len(y)).low <= floor
-    if not _classified(output):
+    if not _classified(output, y):
         return at_floor
     labels, answered = top_share(y, output.shape[1]), top_share(output.argmax(1), output.shape[1])
     return at_floor or answered > labels + MUCH * (1 - labels)
 
 
-def _classified(output: np.ndarray) -> bool:
-    return output.ndim == 2 and output.shape[1] > 1
+def _classified(output: np.ndarray, y: np.ndarray) -> bool:
+    return output.ndim == 2 and output.shape[1] > 1 and not are_values(y)
 
 
 def _floor(right: Right, output: np.ndarray, y: np.ndarray) -> float:
     """How often the best single answer is right: under `top1` the most frequent label."""
-    if right is top1 or output.ndim != 2:
+    if not are_values(y) and (right is top1 or output.ndim != 2):
         return float(np.bincount(y).max() / len(y))
     return guessed(right, y, output.shape[1])
 
 
 def _decided(right: Right, output: np.ndarray, y: np.ndarray) -> np.ndarray:
     found = np.asarray(right(output, y))
-    if found.shape != y.shape or found.dtype != bool:
+    if found.shape != (len(y),) or found.dtype != bool:
         what = f"gives {found.dtype} {found.shape} for {len(y)} examples"
         raise IntsimError(what, where="right", mend="give (output[n, ...], y[n]) -> bool[n]")
     return found

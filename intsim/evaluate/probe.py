@@ -4,8 +4,9 @@ import numpy as np
 from msgspec import Struct
 
 from intsim.attack import door
-from intsim.attack.losses import raised
+from intsim.attack.losses import labels_of, raised
 from intsim.attack.twin import Network
+from intsim.tasks import are_values
 
 MOST = 500
 """How many images are asked at most: enough for shares of a few per cent."""
@@ -32,9 +33,9 @@ def probe(network: Network, x: np.ndarray, y: np.ndarray) -> Probe:
     """
     torch = door.torch()
     pixels = torch.from_numpy(np.array(x[:MOST], np.float32)).requires_grad_()
-    labels = torch.from_numpy(np.array(y[:MOST], np.int64))
+    labels = labels_of(y[:MOST])
     logits = network(pixels)
-    if logits.shape[1] < 2:  # a number is no class: it has no margin, and no softmax
+    if logits.shape[1] < 2 or are_values(y):  # a number is no class: it has no margin, and no softmax
         return Probe(n=0, zero=0.0, saturated=0.0, changing=0.0)
     with torch.no_grad():
         again = network(pixels.detach())

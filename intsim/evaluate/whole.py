@@ -149,7 +149,7 @@ def prepared(
     chosen = [find(attack) if isinstance(attack, str) else attack for attack in _several(attacks)]
     held = _held(model, pixels)
     graph = held if isinstance(held, Graph) else restored(held.source if isinstance(held, Program) else held)
-    x, y = _examples(data, graph, grid)
+    x, y = _examples(data, graph, grid, right)
     strengths = _strengths(eps, chosen, grid)
     programs = _programs(held, list(_several(targets)), calibration, quantization)
     if certify is not None and right is not top1:
@@ -360,7 +360,7 @@ def _programs(
 
 
 def _examples(
-    data: Data | tuple[Any, Any] | str | Path, graph: Graph, grid: int | None
+    data: Data | tuple[Any, Any] | str | Path, graph: Graph, grid: int | None, right: Right
 ) -> tuple[np.ndarray, np.ndarray]:
     match data:
         case str() | Path():
@@ -374,6 +374,9 @@ def _examples(
             raise IntsimError(f"{what}, not images and labels", where="data", mend="give (x, y), or an .npz of both")
     if found.y is None:
         raise IntsimError("has no labels", where="data", mend="give the class of each image as y")
+    if tasks.are_values(found.y) and right.__module__ == tasks.__name__:  # its own predicates are all of classes
+        mend = "give a predicate of your own: right=f, or --right MODULE:F"
+        raise IntsimError("holds values, and the predicate asks for classes", where="y", mend=mend)
     pixels = graph.pixels.get(graph.inputs[0], Pixels())
     outputs = graph.shapes[graph.outputs[0]]
     classes = outputs[0] if len(outputs) == 1 and outputs[0] > 1 else None

@@ -47,7 +47,7 @@ Pool = tuple[Executor, Callable[[], int]]
 """What runs tasks, and how many workers it has by now."""
 
 Progress = Callable[[int, int, str], None]
-"""Told how many cells of how many are done, and which one was last."""
+"""Told of every cell: how many of how many are done, and what came of this one."""
 
 
 def sweep(
@@ -86,16 +86,18 @@ def sweep(
         counts = {"done": 0, "failed": 0, "steps": 0, "of_steps": 0}
         ending = "killed"
 
-        def keep(done: Done | list[Found], last: Cell) -> None:
+        def keep(done: Done | list[Found]) -> None:
             found = done.found if isinstance(done, Done) else done
             store.keep(base, session, found)
-            counts["failed"] += sum(bool(one.failed) for one in found)
-            counts["done"] += sum(not one.failed for one in found)
             if isinstance(done, Done):
                 counts["steps"] += done.steps
                 counts["of_steps"] += done.of_steps
-            if progress is not None:
-                progress(len(every) - len(left) + counts["done"] + counts["failed"], len(every), said(last))
+            for one in found:
+                counts["failed" if one.failed else "done"] += 1
+                outcome = one.failed or f"{100 * one.correct / one.n:.1f} % of {one.n}"
+                if progress is not None:
+                    text = f"{said(left[one.digest])}: {outcome}"
+                    progress(len(every) - len(left) + counts["done"] + counts["failed"], len(every), text)
 
         try:
             with asked_to_stop() as stop:
@@ -138,7 +140,7 @@ def _queues(plan: Plan, left: Mapping[str, Cell], cache: str) -> list[deque[Task
 def _run(
     queues: Sequence[deque[Task]],
     make: Callable[[], Pool],
-    keep: Callable[[Done | list[Found], Cell], None],
+    keep: Callable[[Done | list[Found]], None],
     stop: threading.Event,
 ) -> None:
     """Every task on an executor, at most one more than there are workers at a time, until it is asked to stop."""
@@ -167,9 +169,9 @@ def _run(
                     del running[future]
             for future in wait(running, timeout=0.2, return_when=FIRST_COMPLETED).done:
                 task, queue = running.pop(future)
-                key, last = task.cells[-1]
+                key, _ = task.cells[-1]
                 try:
-                    keep(future.result(), last)
+                    keep(future.result())
                 except BrokenExecutor:
                     broken = True
                     tries[key] = tries.get(key, 0) + 1
@@ -178,9 +180,9 @@ def _run(
                         waiting.appendleft(queue)
                         continue
                     what = f"its worker died {TRIES} times"
-                    keep([Found(digest=digest, failed=what) for digest, _ in task.cells], last)
+                    keep([Found(digest=digest, failed=what) for digest, _ in task.cells])
                 except IntsimError as error:
-                    keep([Found(digest=digest, failed=str(error)) for digest, _ in task.cells], last)
+                    keep([Found(digest=digest, failed=str(error)) for digest, _ in task.cells])
                 if queue:
                     waiting.append(queue)
             if broken and not running:

@@ -41,6 +41,8 @@ def _data(name: str, limit: int | None) -> tasks.Data:
     found = named.images(name)
     if found.y is None:
         raise IntsimError("has no labels", where=name, mend="give the class of each image as y")
+    if tasks.are_values(found.y):
+        raise IntsimError("has values as labels, a sweep counts classes", where=name, mend="see intsim attack --right")
     return tasks.data(found.x[:limit], found.y[:limit])
 
 
