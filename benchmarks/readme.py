@@ -7,7 +7,9 @@ where demo/results.json lies (`make demo` puts it there). tests/test_docs.py hol
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -166,15 +168,24 @@ def _workers(one: dict[str, Any], name: str) -> list[str]:
         f"{one['machine']['cpu']}, {one['machine']['cores']} cores (`{name}`); {one['images']:,} images, "
         f"{one['ways']['process 1']['cells']:.0f} cells, medians of {one['rounds']} rounds:",
         "",
-        "| workers | seconds, all of it | cells a second, once all work | times one worker |",
+        "| workers | seconds, all of it | cells a second, once all work | times one worker, by round |",
         "|---|---:|---:|---:|",
     ]
     for way, row in one["ways"].items():
         kind, count = way.split()
-        alone = one["ways"][f"{kind} 1"]["steady"]
+        times = _by_round(one["grown"][kind]) if count == "2" else ""
         words = {"process": "processes", "dask": "Dask workers"}[kind]
-        lines.append(f"| {words}: {count} | {row['seconds']:.0f} | {row['steady']:.1f} | {row['steady'] / alone:.2f} |")
+        lines.append(f"| {words}: {count} | {row['seconds']:.0f} | {row['steady']:.1f} | {times} |")
+    slower = _by_round(one["slower"]["process"])
+    lines += [
+        "",
+        f"Two workers share a machine: for the same cells two processes compute {slower} times as long as one.",
+    ]
     return lines
+
+
+def _by_round(ratios: Sequence[float]) -> str:
+    return f"**{median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def _thousand(one: dict[str, Any], workers: int = 1_000, cells: int = 100_000) -> str:

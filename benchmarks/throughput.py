@@ -4,7 +4,8 @@ python benchmarks/throughput.py [IMAGES] [--rounds N]
 
 The same grid from nothing (attacked images, calibration and programs included) on 1 and 2 processes and on 1 and 2
 Dask workers, one after the other in every round, medians of the rounds. `seconds`: the whole call, start of the workers
-included; `steady`: cells a second from the first task that was written to the last. Then what the submitting process
+included; `steady`: cells a second from the first task that was written to the last; `grown`: of two workers to one,
+round by round; `slower`: the same of the seconds that all workers spent on cells. Then what the submitting process
 can take by itself: 1,000 tasks under way of 32 cells of 10,000 images each, which nobody computes. The record is a file
 for each CPU in benchmarks/results/sweep.
 """
@@ -21,7 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -48,9 +49,8 @@ def main() -> None:
     plan = grid(said.images)
     ways: dict[str, Callable[[Path], float]] = {"process 1": _processes(plan, 1), "process 2": _processes(plan, 2)}
     rows: dict[str, list[dict[str, float]]] = {}
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as clusters:
-        for workers in (1, 2):
-            ways[f"dask {workers}"] = _dask(plan, clusters.enter_context(dask(workers, Path(folder))))
+    with tempfile.TemporaryDirectory() as folder:
+        ways |= {f"dask {workers}": _dask(plan, workers, Path(folder)) for workers in (1, 2)}
         for turn in range(said.rounds):
             for name, way in ways.items():
                 path = Path(folder) / f"{name.replace(' ', '-')}-{turn}.sqlite"
@@ -64,11 +64,18 @@ def main() -> None:
         }
         alone = submitting(plan, Path(folder) / "alone.sqlite")
     record: dict[str, Any] = {"machine": machine_of(), "images": said.images, "rounds": said.rounds, "ways": found}
+    record["grown"] = {kind: grown(rows, kind, "steady") for kind in ("process", "dask")}
+    record["slower"] = {kind: grown(rows, kind, "judging_seconds") for kind in ("process", "dask")}
     record["alone"] = alone
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{'' if said.images >= 1000 else 'small-'}throughput-{results_name(machine_of())}"
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(record, indent=1))
+
+
+def grown(rows: dict[str, list[dict[str, float]]], kind: str, key: str) -> list[float]:
+    """What two workers have of something to what one has, round by round."""
+    return [two[key] / one[key] for one, two in zip(rows[f"{kind} 1"], rows[f"{kind} 2"], strict=True)]
 
 
 def grid(limit: int) -> Plan:
@@ -91,8 +98,14 @@ def _processes(plan: Plan, workers: int) -> Callable[[Path], float]:
     return lambda path: timed(lambda: sweep(plan, path, workers=workers))
 
 
-def _dask(plan: Plan, address: str) -> Callable[[Path], float]:
-    return lambda path: timed(lambda: sweep(plan, path, scheduler=address))
+def _dask(plan: Plan, workers: int, folder: Path) -> Callable[[Path], float]:
+    """A cluster that is there only meanwhile: idle ones take time from others."""
+
+    def swept(path: Path) -> float:
+        with dask(workers, folder / path.stem) as address:
+            return timed(lambda: sweep(plan, path, scheduler=address))
+
+    return swept
 
 
 def timed(call: Callable[[], object]) -> float:

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from test_cli import environment
 
 from intsim.attack import door
+from intsim.attack.catalogue import ATTACKS
 from intsim.cli import main
 from intsim.engine import run as engine
 from intsim.errors import IntsimError
@@ -145,6 +146,39 @@ def test_a_store_gives_the_page_of_one_network_and_names_those_that_it_has(
     assert "mlp, seed 0" in capsys.readouterr().err
     assert main([*said, "--rows", "eps"]) == 2
     assert "leaves no axis to choose" in capsys.readouterr().err
+
+
+QUICK = replace(ATTACKS["ste_pgd"], name="quick", steps=4, step_size=0.3)
+QUERIES = replace(ATTACKS["square_chip"], name="queries", steps=20)
+
+
+def test_an_attack_that_knows_the_chip_is_made_on_every_machine_and_judged_by_it(tmp_path: Path) -> None:
+    """Bit for bit what an evaluation makes on each; one set of images a machine, kept like all others."""
+    names = ("test_sweep:QUICK", "test_sweep:QUERIES")
+    axes = replace(AXES, weight_bits=(0,), accumulators=(0, 14), overflows=("wrap",), attacks=names, seeds=(1,))
+    plan = replace(PLAN, axes=axes)
+    assert swept(tmp_path, plan).failed == 0
+    machines = [TARGETS["cmsis_nn_s8"], with_accumulator(TARGETS["cmsis_nn_s8"], 14, Overflow.WRAP)]
+    found = evaluate(
+        model_path("mlp"), machines, data=(shipped().x[:N], shipped().y[:N]), attacks=[QUICK, QUERIES], eps="8/255",
+        calibration=shipped().x_calibration, seed=1,
+    )  # fmt: skip
+    with store.opened(tmp_path / "runs.sqlite") as base:
+        rows = base.execute(
+            "SELECT accumulator, attack, right, images FROM coordinates JOIN cells USING (digest) "
+            "WHERE attack LIKE 'test_sweep:%'"
+        ).fetchall()
+    expected = {
+        (14 * (row.target == machines[1].name), row.attack): (row.right, row.images)
+        for row in found.rows
+        if row.crafted_on == row.who and row.target != FLOAT
+    }
+    own = {(accumulator, attack.partition(":")[2].lower()): tuple(rest) for accumulator, attack, *rest in rows}
+    assert own == expected
+    assert len({images for _, images in own.values()}) == len(own) == len(rows) == 4
+    counted = estimate(plan)
+    assert counted.sets == 1 + 4  # noise, and each attack on each machine
+    assert swept(tmp_path, plan).done == 0
 
 
 def test_the_same_plan_again_does_nothing_and_a_wider_one_only_what_is_new(whole: Path, tmp_path: Path) -> None:
@@ -496,7 +530,8 @@ def test_the_docs_name_every_table_and_column(whole: Path) -> None:
         ("weight_bits = [8, 4]", "weight_bits = [8, 17]", r"<= 16 - at `\$.axes.weight_bits\[1\]`"),
         ("weight_bits = [8, 4]", "weight_bits = [16]", r"axes.targets\[0\].*16 bits: the machine takes"),
         ('"wrap", "saturate"', '"wrap", "clip"', r"axes.overflows\[1\]: there is no .clip.: choose .*saturate"),
-        ('attacks = ["fgsm"]', 'attacks = ["fgsm", "ste_pgd"]', r"axes.attacks\[1\]: ste_pgd: knows the chip"),
+        ('attacks = ["fgsm"]', 'attacks = ["fgsm", "a.npz"]', r"axes.attacks\[1\]: a.npz: is no attack of a catalogue"),
+        ('attacks = ["fgsm"]', 'attacks = ["fgsm_squared"]', r"axes.attacks\[0\]: fgsm_squared: is of values"),
         ('attacks = ["fgsm"]', 'attacks = ["fgms"]', r"axes.attacks\[0\]: no attack.*fgsm"),
         ('attacks = ["fgsm"]', "attacks = []", "attacks and eps go together"),
         ('eps = ["8/255"]', 'eps = ["2/255", 8]', r"axes.eps\[1\].*8/255"),

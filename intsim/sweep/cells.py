@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from intsim import __version__, archive
 from intsim.attack.catalogue import Attack, find, pixel_steps
+from intsim.attack.losses import OF_VALUES
 from intsim.errors import IntsimError
 from intsim.evaluate.camera import planned
 from intsim.evaluate.records import CLEAN, FLOAT, NULL
@@ -90,15 +91,20 @@ def digest(plan: Plan, cell: Cell) -> str:
     parts: list[object] = [__version__, archive.digest(shared.graph(plan, cell.network)), shared.data_digest(plan)]
     parts += [*images_parts(cell), FLOAT if cell.target == FLOAT else "", plan.logits, plan.answers]
     if cell.target != FLOAT:
-        machine = shared.machine(cell)
-        parts += [shared.calibration_digest(plan), archive.digest(shared.asked(plan, cell))]
-        parts += [archive.digest(machine.scheme)]
-        parts += [NULL, cell.seed] if cell.target == NULL else [archive.digest(arithmetic(machine))]
+        parts += _judge_parts(plan, cell)
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
+def _judge_parts(plan: Plan, cell: Cell) -> list[object]:
+    """What the integers of the cell's judge depend on beside the network."""
+    machine = shared.machine(cell)
+    options, scheme = archive.digest(shared.asked(plan, cell)), archive.digest(machine.scheme)
+    last: list[object] = [NULL, cell.seed] if cell.target == NULL else [archive.digest(arithmetic(machine))]
+    return [shared.calibration_digest(plan), options, scheme, *last]
+
+
 def images_parts(cell: Cell) -> list[object]:
-    """What the cell's images depend on beside the network and the data."""
+    """What the cell's images depend on beside the network, the data, and the chip that an attack knows."""
     if cell.attack == CLEAN:
         return [CLEAN]
     attack = find(cell.attack)
@@ -108,12 +114,18 @@ def images_parts(cell: Cell) -> list[object]:
 def images_digest(plan: Plan, cell: Cell) -> str:
     """The name that a cell's images have in the cache: SHA-256 of all that they depend on."""
     parts = [__version__, archive.digest(shared.graph(plan, cell.network)), shared.data_digest(plan)]
-    return hashlib.sha256(msgspec.json.encode([*parts, *images_parts(cell)])).hexdigest()
+    parts += [*images_parts(cell), *(_judge_parts(plan, cell) if knows_chip(cell.attack) else ())]
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
 def is_random(attack: Attack) -> bool:
     """Whether the attack's images depend on the seed."""
-    return attack.start != "clean"
+    return attack.start != "clean" or attack.search != "gradient"
+
+
+def knows_chip(attack: str) -> bool:
+    """Whether the attack of that name crafts images on each cell's own chip, which alone judges them."""
+    return attack != CLEAN and find(attack).knows == "chip"
 
 
 # ---- the product of the axes --------------------------------------------------------------------------------------
@@ -125,10 +137,14 @@ def _all(plan: Plan) -> Iterator[Cell]:
     for network, seed in product(axes.networks, axes.seeds):
         sets = [(CLEAN, 0.0, "")]
         for text, steps in eps_of.items():
-            made = planned([find(name) for name in axes.attacks], {name: [at] for name, at in steps.items()})
+            made = planned(
+                [replace(find(name), name=name) for name in axes.attacks], {name: [at] for name, at in steps.items()}
+            )
             sets += [(attack.name, at, str(text)) for attack, at in made]
         for (attack, at, text), judge in product(sets, _judges(plan, network)):
             cell = replace(judge, attack=attack, eps_steps=at, seed=seed)
+            if knows_chip(attack) and judge.target in (FLOAT, NULL):
+                continue
             if not any(_skipped(skip, cell, text) for skip in plan.skip):
                 yield cell
 
@@ -187,9 +203,10 @@ def _at(where: str, check: object) -> None:
 
 def _attack(name: str) -> Attack:
     attack = find(name)
-    if attack.knows == "chip" or attack.function or attack.towards == "given":
-        what = "knows the chip" if attack.knows == "chip" else "is no attack of a catalogue"
-        raise IntsimError(what, where=name, mend="a sweep takes attacks on float from a catalogue; see intsim attack")
+    if attack.function or attack.towards == "given":
+        raise IntsimError("is no attack of a catalogue", where=name, mend="choose one, or see intsim attack")
+    if attack.loss in OF_VALUES:
+        raise IntsimError("is of values, a sweep counts classes", where=name, mend="see intsim attack --right")
     return attack
 
 

@@ -11,8 +11,9 @@ from intsim.attack.craft import craft
 from intsim.attack.twin import twin
 from intsim.evaluate.records import CLEAN, FLOAT, NULL
 from intsim.sweep import prefixes, shared
-from intsim.sweep.cells import Cell, cells, images_digest
+from intsim.sweep.cells import Cell, cells, images_digest, knows_chip
 from intsim.sweep.plan import Plan
+from intsim.sweep.work import chip
 
 TRIAL = 32
 """Images of the trial."""
@@ -50,8 +51,7 @@ def estimate(plan: Plan, done: frozenset[str] = frozenset()) -> Estimate:
         own = [cell for cell in left.values() if cell.network == network]
         x, y = shared.examples(plan, network)
         each, found = _judging(plan, own, x[:TRIAL])
-        groups = len({(cell.attack, cell.eps_steps, cell.seed) for cell in own})
-        judging += each * groups * len(x)
+        judging += each * _rounds(own) * len(x)
         steps, of_steps = steps + found.steps, of_steps + found.of
         sets = [cell for cell in attacked.values() if cell.network == network]
         crafting += _crafting(plan, sets, x[:TRIAL], y[:TRIAL]) * len(x)
@@ -91,6 +91,13 @@ def _judging(plan: Plan, own: Sequence[Cell], x: np.ndarray) -> tuple[float, pre
     return (time.perf_counter() - began) / len(x), found
 
 
+def _rounds(own: Sequence[Cell]) -> float:
+    """How often all machines judge all images: for each set once, a machine its own sets alone."""
+    alone = [cell for cell in own if knows_chip(cell.attack)]
+    shared_sets = {(c.attack, c.eps_steps, c.seed) for c in own if not knows_chip(c.attack)}
+    return len(shared_sets) + (len(alone) / len(_one_set(alone)) if alone else 0.0)
+
+
 def _one_set(own: Sequence[Cell]) -> Mapping[tuple[object, ...], Cell]:
     """A cell for each machine."""
     kind = ("target", "weight_bits", "activation_bits", "accumulator", "overflow", "rounding")
@@ -103,6 +110,6 @@ def _crafting(plan: Plan, sets: Sequence[Cell], x: np.ndarray, y: np.ndarray) ->
     for cell in sets:
         if cell.attack not in spent:
             network, began = twin(shared.graph(plan, cell.network)), time.perf_counter()
-            craft(find(cell.attack), network, x, y, cell.eps_steps)
+            craft(find(cell.attack), network, x, y, cell.eps_steps, chip=chip(plan, cell))
             spent[cell.attack] = (time.perf_counter() - began) / len(x)
     return sum(spent[cell.attack] for cell in sets)

@@ -86,7 +86,8 @@ def _evaluation(plan: Plan, network: str, seed: int, own: Sequence[Kept], versio
         outputs = [_output(seen[who, images], classes) for images in sets]
         return Judge(network=who[0], target=who[1], answer=lambda at: outputs[_place(at)])
 
-    attacks = [find(name) for name in dict.fromkeys(name for name, _ in sets) if name != CLEAN]
+    names = dict.fromkeys(name for name, _ in sets if name != CLEAN)
+    attacks = [replace(find(name), name=name) for name in names]
     known = {attack.name: attack for attack in attacks}
     places = [  # each set's number stands for its images, which are long gone
         Images(

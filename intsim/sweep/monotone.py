@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 from msgspec import Struct
 
+from intsim.attack.catalogue import ATTACKS
 from intsim.statistics import Paired, holm, mcnemar, paired
 from intsim.sweep.judged import AXES, Judged, is_machine
 
@@ -49,7 +50,8 @@ class Turns(Struct, frozen=True, kw_only=True):
 def turns(those: Iterable[Judged], most: int = 100) -> Turns:
     """The places where accuracy is not monotone in bits or accumulator width, everything else being equal.
 
-    Each cell is compared with its next wider neighbour. Cells that agree on every image are one and the same here:
+    Each cell is compared with its next wider neighbour, image by image (under an attack that knows the chip: what was
+    made of it for each of the two). Cells that agree on every image are one and the same here:
     given how many images tell two apart, the exact test of them could find nothing.
     """
     pairs, apart = _neighbours(those)
@@ -67,7 +69,7 @@ def turns(those: Iterable[Judged], most: int = 100) -> Turns:
 
 
 def _neighbours(those: Iterable[Judged]) -> tuple[list[tuple[str, Judged, Judged]], int]:
-    """((axis, narrower, next wider) of the same images, each pair once; how many neighbours judged different ones)."""
+    """((axis, narrower, next wider) to compare, each pair once; how many neighbours judged different images)."""
     lines: dict[tuple[str, tuple[object, ...]], list[Judged]] = {}
     for one in those:
         if is_machine(one.cell):
@@ -81,11 +83,17 @@ def _neighbours(those: Iterable[Judged]) -> tuple[list[tuple[str, Judged, Judged
         ordered = sorted(several, key=lambda one: getattr(one.cell, axis))
         for narrow, wide in pairwise(ordered):
             key = narrow.digest, wide.digest
-            if (narrow.images, narrow.n) == (wide.images, wide.n):
+            if _comparable(narrow, wide):
                 found.setdefault(key, (axis, narrow, wide))
             else:
                 apart.add(key)
     return list(found.values()), len(apart)
+
+
+def _comparable(a: Judged, b: Judged) -> bool:
+    """Whether both judged the same images, or what an attack that knows each made of the same ones."""
+    own = a.cell.attack in ATTACKS and ATTACKS[a.cell.attack].knows == "chip"
+    return a.n == b.n and (own or a.images == b.images)
 
 
 def _counts(a: Judged, b: Judged) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from intsim.errors import IntsimError
 from intsim.evaluate.records import CLEAN
 from intsim.sweep import cluster, store
-from intsim.sweep.cells import Cell, cells, checked, images_digest
+from intsim.sweep.cells import Cell, cells, checked, images_digest, knows_chip
 from intsim.sweep.judged import said
 from intsim.sweep.plan import Plan
 from intsim.sweep.work import Done, Found, Task, begin, work
@@ -124,7 +124,8 @@ def _queues(plan: Plan, left: Mapping[str, Cell], cache: str) -> list[deque[Task
     groups: dict[tuple[str, str], list[tuple[str, Cell]]] = {}
     names: dict[tuple[object, ...], str] = {}
     for digest, cell in left.items():
-        at = (cell.network, cell.attack, cell.eps_steps, cell.seed)
+        own = cell if knows_chip(cell.attack) else None
+        at = (cell.network, cell.attack, cell.eps_steps, cell.seed, own)
         if at not in names:
             names[at] = CLEAN if cell.attack == CLEAN else images_digest(plan, cell)
         groups.setdefault((cell.network, names[at]), []).append((digest, cell))

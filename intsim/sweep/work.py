@@ -4,7 +4,8 @@ import io
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,18 @@ from msgspec import Struct
 
 from intsim.attack import door
 from intsim.attack.catalogue import find
+from intsim.attack.chip import Chip
 from intsim.attack.craft import craft
 from intsim.attack.twin import twin
 from intsim.errors import IntsimError
 from intsim.evaluate.camera import digest
 from intsim.evaluate.judges import float_judge, null_judge
+from intsim.evaluate.known import chip_of
 from intsim.evaluate.records import CLEAN, FLOAT, NULL
 from intsim.files import DAMAGE, write_atomically
+from intsim.program import Result
 from intsim.sweep import prefixes, shared
-from intsim.sweep.cells import Cell, images_digest
+from intsim.sweep.cells import Cell, images_digest, knows_chip
 from intsim.sweep.plan import Plan
 from intsim.tasks import tie_extremes, tied, top1
 
@@ -137,10 +141,21 @@ def images(plan: Plan, cell: Cell, cache: str) -> tuple[np.ndarray, str]:
             continue
         if (found := digest(kept)) == path.stem.partition("-")[2]:
             return kept, found
-    made = craft(find(cell.attack), twin(shared.graph(plan, cell.network)), x, y, cell.eps_steps, seed=cell.seed)
+    network = twin(shared.graph(plan, cell.network))
+    made = craft(find(cell.attack), network, x, y, cell.eps_steps, seed=cell.seed, chip=chip(plan, cell))
     found = digest(made)
     write_atomically(Path(cache) / f"{key}-{found}.npy", _npy(made))
     return made, found
+
+
+def chip(plan: Plan, cell: Cell) -> Chip | None:
+    """The cell's machine as an attacker knows it, for an attack that does."""
+    from intsim.engine import run
+
+    if not knows_chip(cell.attack):
+        return None
+    on: Callable[..., Result] = partial(run, threads=1)
+    return chip_of(shared.program(plan, cell), on, shared.graph(plan, cell.network), cell.target)
 
 
 def _npy(array: np.ndarray) -> bytes:
