@@ -113,7 +113,7 @@ def images_parts(cell: Cell) -> list[object]:
 
 def images_digest(plan: Plan, cell: Cell) -> str:
     """The name that a cell's images have in the cache: SHA-256 of all that they depend on."""
-    parts = [__version__, archive.digest(shared.graph(plan, cell.network)), shared.data_digest(plan)]
+    parts: list[object] = [__version__, archive.digest(shared.graph(plan, cell.network)), shared.data_digest(plan)]
     parts += [*images_parts(cell), *(_judge_parts(plan, cell) if knows_chip(cell.attack) else ())]
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
