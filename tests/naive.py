@@ -1,5 +1,6 @@
 """What a canonical float Graph computes, in numpy and float64, as plainly as can be: for tests to compare with."""
 
+import math
 from collections.abc import Callable, Mapping
 from itertools import product
 
@@ -123,6 +124,13 @@ def resize(node: Node, x: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
     return x
 
 
+def gelu(x: np.ndarray, approximate: str) -> np.ndarray:
+    """By ONNX's two formulas."""
+    if approximate == "tanh":
+        return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    return 0.5 * x * (1 + np.vectorize(math.erf)(x / np.sqrt(2)))
+
+
 RUN: dict[str, Callable[..., np.ndarray]] = {
     "Conv": conv,
     "ConvTranspose": conv_transpose,
@@ -151,5 +159,9 @@ RUN: dict[str, Callable[..., np.ndarray]] = {
     "PRelu": lambda node, x, slope: np.where(x >= 0, x, slope * x),
     "Elu": lambda node, x: np.where(x >= 0, x, node.attributes["alpha"] * (np.exp(x) - 1)),
     "Softplus": lambda node, x: np.log(1 + np.exp(x)),
+    "HardSigmoid": lambda node, x: np.clip(x * node.attributes["alpha"] + 0.5, 0, 1),
+    "Gelu": lambda node, x: gelu(x, node.attributes["approximate"]),
+    "Mish": lambda node, x: x * np.tanh(np.log(1 + np.exp(x))),
+    "Rsqrt": lambda node, x: 1 / np.sqrt(np.maximum(x, 0) + node.attributes["alpha"]),
     "Softmax": lambda node, x: np.exp(x) / np.exp(x).sum(node.attributes["axis"], keepdims=True),
 }

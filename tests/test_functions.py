@@ -150,20 +150,44 @@ def test_the_products_tell_the_machines_apart() -> None:
 # ---- functions of numbers --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["Sigmoid", "Tanh", "HardSwish", "Elu", "Softplus", "LeakyRelu"])
+FUNCTIONS = {
+    "Sigmoid": lambda v: 1 / (1 + math.exp(-v)),
+    "Tanh": math.tanh,
+    "HardSwish": lambda v: v * min(max(v + 3, 0), 6) / 6,
+    "Elu": lambda v: v if v >= 0 else 0.5 * math.expm1(v),
+    "Softplus": lambda v: math.log1p(math.exp(v)),
+    "LeakyRelu": lambda v: v if v >= 0 else 0.5 * v,
+    "HardSigmoid": lambda v: min(max(0.5 * v + 0.5, 0), 1),
+    "Gelu": lambda v: v * (1 + math.erf(v / math.sqrt(2))) / 2,
+    "GeluTanh": lambda v: v * (1 + math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))) / 2,
+    "Mish": lambda v: v * math.tanh(math.log1p(math.exp(v))),
+    "Rsqrt": lambda v: 1 / math.sqrt(max(v, 0) + 0.5),
+}
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS])
 def test_exact_tables_hold_the_nearest_integers(name: str) -> None:
     x, y = affine(0.05, 3, "s8"), affine(2**-7, -5, "s16")
-    functions = {
-        "Sigmoid": lambda v: 1 / (1 + math.exp(-v)),
-        "Tanh": math.tanh,
-        "HardSwish": lambda v: v * min(max(v + 3, 0), 6) / 6,
-        "Elu": lambda v: v if v >= 0 else 0.5 * math.expm1(v),
-        "Softplus": lambda v: math.log1p(math.exp(v)),
-        "LeakyRelu": lambda v: v if v >= 0 else 0.5 * v,
-    }
     found = table(ExactFunction(), name, x, y, Overflow.SATURATE, 0.5)
-    floats = np.array([functions[name](x.scale[0] * (q - 3)) for q in range(-128, 128)]) / 2**-7 - 5
+    floats = np.array([FUNCTIONS[name](x.scale[0] * (q - 3)) for q in range(-128, 128)]) / 2**-7 - 5
     assert np.abs(found - floats).max() <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize("name", ["Gelu", "GeluTanh", "Mish", "Rsqrt", "HardSigmoid"])
+def test_float64_gives_the_float32_nearest_to_the_exact_function(name: str) -> None:
+    from fractions import Fraction
+
+    for v in [0.0, -0.0, 1e-20, -19.5, 19.5, 21.0, -30.0, *np.random.default_rng(0).normal(size=60) * 6]:
+        x = Fraction(float(np.float32(v)))
+        assert real.single(name, x, Fraction(1, 2)) == real.nearest32(real.function(name, x, Fraction(1, 2)))
+
+
+@pytest.mark.parametrize("name", ["Gelu", "GeluTanh", "Mish", "Rsqrt", "HardSigmoid"])
+def test_float_tables_lie_within_half_a_step_and_what_float32_lacks(name: str) -> None:
+    x, y = affine(0.05, 3, "s8"), affine(2**-7, -5, "s16")
+    found = table(FloatFunction(), name, x, y, Overflow.SATURATE, 0.5)
+    floats = np.array([FUNCTIONS[name](x.scale[0] * (q - 3)) for q in range(-128, 128)]) / 2**-7 - 5
+    assert np.abs(found - floats).max() <= 0.5 + 1e-3
 
 
 def test_gemmlowp_s_functions_are_near_the_real_ones() -> None:

@@ -88,6 +88,18 @@ TEXTS = {
         q = Mul(p, j)
         r = Max(q, e)
         y = Add(r, half) }""",
+    "more": """net (float[n,2,3,4] x) => (float[n,6] y) <random[4,2,1,1] v, random[4,6] w, random[4] g,
+        int64[1] back = {1}, int64[1] one = {1}> {
+        a = Conv(x, v)
+        b = Gelu(a)
+        c = Gelu<approximate = "tanh">(b)
+        d = Mish(c)
+        e = HardSigmoid<alpha = 0.3>(a)
+        f = Mul(d, e)
+        h = LayerNormalization(f, g)
+        i = ReduceMax<keepdims = 0>(h, back)
+        j = MatMul(i, w)
+        y = ReduceMean<keepdims = 0>(j, one) }""",
     "signals": """net (float[n,2,16] x) => (float[n,3] y) <random[4,2,5] w, random[3,4] g> {
         a = Conv<strides = [2], pads = [2,1]>(x, w)
         b = AveragePool<kernel_shape = [3], pads = [1,0]>(a)

@@ -134,6 +134,12 @@ def _float32(name: str, x: np.float32, alpha: np.float32) -> np.float32:
             return x if x >= 0 else x * alpha
         case "Elu":
             return x if x >= 0 else alpha * real.nearest32(real.exp(exact) - 1)
+        case "HardSigmoid":
+            return min(max(alpha * x + F32(0.5), F32(0)), one)
+        case "Rsqrt":
+            return one / np.sqrt(max(x, F32(0)) + alpha)
+        case "Gelu" | "GeluTanh" | "Mish":
+            return real.single(name, exact, Fraction(0))
         case _:
             return real.nearest32(real.function(name, exact, Fraction(0)))
 

@@ -199,6 +199,13 @@ def _resize(node: Node, graph: Graph, x: np.ndarray) -> np.ndarray:
     return x
 
 
+def _gelu(node: Node, graph: Graph, x: np.ndarray) -> np.ndarray:
+    if node.attributes["approximate"] == "tanh":
+        return x * _sigmoid(np.float32(math.sqrt(8 / math.pi)) * (x + np.float32(0.044715) * x * x * x))
+    erfc = np.asarray(np.frompyfunc(math.erfc, 1, 1)(x.astype(np.float64) * -math.sqrt(0.5)), np.float64)
+    return np.asarray(x * erfc / 2, np.float32)
+
+
 FORWARD: dict[str, Callable[..., np.ndarray]] = {
     "Add": lambda node, graph, a, b: a + b,
     "AveragePool": _average_pool,
@@ -208,13 +215,16 @@ FORWARD: dict[str, Callable[..., np.ndarray]] = {
     "ConvTranspose": _conv_transpose,
     "Elu": lambda node, graph, x: np.where(x >= 0, x, _alpha(node) * np.expm1(np.minimum(x, np.float32(0)))),
     "Flatten": _reshape,
+    "Gelu": _gelu,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_average_pool,
+    "HardSigmoid": lambda node, graph, x: np.clip(x * _alpha(node) + np.float32(0.5), np.float32(0), np.float32(1)),
     "HardSwish": lambda node, graph, x: x * np.clip(x + np.float32(3), np.float32(0), np.float32(6)) / np.float32(6),
     "LeakyRelu": lambda node, graph, x: np.where(x >= 0, x, x * _alpha(node)),
     "Max": lambda node, graph, a, b: np.maximum(a, b),
     "MaxPool": _max_pool,
     "Min": lambda node, graph, a, b: np.minimum(a, b),
+    "Mish": lambda node, graph, x: x * np.tanh(np.logaddexp(x, np.float32(0))),
     "Mul": lambda node, graph, a, b: a * b,
     "PRelu": lambda node, graph, x, slope: np.where(x >= 0, x, x * slope),
     "Pad": _pad,
@@ -222,6 +232,7 @@ FORWARD: dict[str, Callable[..., np.ndarray]] = {
     "Requantize": lambda node, graph, x: x,
     "Reshape": _reshape,
     "Resize": _resize,
+    "Rsqrt": lambda node, graph, x: np.float32(1) / np.sqrt(np.maximum(x, np.float32(0)) + _alpha(node)),
     "Sigmoid": lambda node, graph, x: _sigmoid(x),
     "Slice": _slice,
     "Softmax": _softmax,

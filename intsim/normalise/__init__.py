@@ -14,8 +14,10 @@ x is an activation, w and b are constants (float32), attributes are all explicit
 | GlobalAveragePool | x[c, (h,) w] to [c, (1,) 1] | |
 | Add | two activations, or one and a constant; axes of 1 broadcast | |
 | Sub, Mul, Max, Min | two operands as in Add | |
-| Sigmoid, Tanh, HardSwish, Softplus | x | |
-| LeakyRelu, Elu | x | alpha |
+| Sigmoid, Tanh, HardSwish, Softplus, Mish | x | |
+| LeakyRelu, Elu, HardSigmoid (alpha x + 1/2 between 0 and 1) | x | alpha |
+| Rsqrt (1 / sqrt(max(x, 0) + alpha)) | x | alpha |
+| Gelu | x | approximate: none, tanh |
 | PRelu | x, slope: a constant of one number, or [c, (1,) 1] | |
 | Softmax | x | axis, counted with the batch as axis 0 |
 | Concat | activations | axis, counted with the batch as axis 0 |
@@ -37,8 +39,10 @@ from msgspec.structs import replace
 
 from intsim.errors import IntsimError
 from intsim.graph import Graph
+from intsim.normalise.axes import argmax, blocks, expand, gather, linear, reduction, square
 from intsim.normalise.canonical import unsupported
 from intsim.normalise.folding import scale_alone, scale_into_pixels, scale_into_producer, scale_into_reader
+from intsim.normalise.functions import function
 from intsim.normalise.layout import (
     reshape,
     reshape_chain,
@@ -48,6 +52,7 @@ from intsim.normalise.layout import (
     transpose_into_gemm,
     transpose_later,
 )
+from intsim.normalise.moments import normalization, root
 from intsim.normalise.moving import resize, slice_, split
 from intsim.normalise.padding import pad, pad_into_window
 from intsim.normalise.rewriting import Rule, pruned, rewritten
@@ -60,6 +65,15 @@ __all__ = ["normalise", "unsupported"]
 RULES: tuple[Rule, ...] = (
     identity,
     cast,
+    function,
+    root,
+    normalization,
+    square,
+    expand,
+    blocks,
+    gather,
+    argmax,
+    linear,
     transpose_earlier,
     transpose_at_input,
     transpose_later,
@@ -74,6 +88,7 @@ RULES: tuple[Rule, ...] = (
     convolution,
     pool,
     whole_map,
+    reduction,
     pad,
     pad_into_window,
     slice_,

@@ -59,7 +59,7 @@ def _mean_problem(graph: Graph, node: Node) -> str | None:
 
 
 def _reduction_problem(graph: Graph, node: Node) -> str | None:
-    return "reduces over other axes than all of a map's"
+    return "reduces over the batch, or to a number without axes"
 
 
 def _identity_problem(graph: Graph, node: Node) -> str | None:
@@ -87,6 +87,10 @@ def _prelu_problem(graph: Graph, node: Node) -> str | None:
     outer = (1,) * (len(x) - slope.ndim) + slope.shape
     each = len(outer) == len(x) and outer[0] == x[0] and slope.size == x[0]
     return None if slope.size == 1 or each else f"slopes of the shape {list(slope.shape)} are not one per channel"
+
+
+def _hard_sigmoid_problem(graph: Graph, node: Node) -> str | None:
+    return None if node.attributes.get("beta", 0.5) == 0.5 else f"its beta is {node.attributes['beta']}, not 0.5"
 
 
 def _no_problem(graph: Graph, node: Node) -> str | None:
@@ -127,9 +131,13 @@ _PROBLEMS: dict[str, Callable[[Graph, Node], str | None]] = {
     "Dropout": _identity_problem,
     "Cast": _cast_problem,
     "Elu": _no_problem,
+    "Gelu": _no_problem,
+    "HardSigmoid": _hard_sigmoid_problem,
     "HardSwish": _no_problem,
     "LeakyRelu": _no_problem,
+    "Mish": _no_problem,
     "PRelu": _prelu_problem,
+    "Rsqrt": _no_problem,
     "Sigmoid": _no_problem,
     "Softplus": _no_problem,
     "Tanh": _no_problem,

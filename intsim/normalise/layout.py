@@ -8,7 +8,9 @@ from msgspec.structs import replace
 from intsim.graph import Node, Shape
 from intsim.normalise.rewriting import Change, Site, fresh, in_place, ints, only_reader, without
 
-_EACH_BY_ITSELF = ("Relu", "Clip", "Neg", "Add", "Sub", "Mul", "Div")
+_EACH_BY_ITSELF = """
+    Add Clip Div Elu Gelu HardSigmoid HardSwish LeakyRelu Mish Mul Neg Relu Sigmoid Softplus Sub Tanh
+""".split()  # noqa: SIM905
 
 
 def reshape(site: Site, node: Node) -> Change | None:

@@ -151,7 +151,7 @@ def whole_map(site: Site, node: Node) -> Change | None:
     spatial = tuple(x[1:])
     ones = (1,) * len(spatial)
     if node.op in ("ReduceMean", "ReduceMax"):
-        if _reduced(site.graph, node) != tuple(range(2, len(x) + 1)):
+        if reduced(site.graph, node) != tuple(range(2, len(x) + 1)):
             return None
     elif node.op == "AveragePool" and "auto_pad" not in node.attributes:
         if node.attributes["kernel_shape"] != spatial or any(ints(node, "pads", ())) or out[1:] != ones:
@@ -176,7 +176,7 @@ def whole_map(site: Site, node: Node) -> Change | None:
     return in_place(node, first, last, shapes={between: middle})
 
 
-def _reduced(graph: Graph, node: Node) -> Shape | None:
+def reduced(graph: Graph, node: Node) -> Shape | None:
     """The axes a reduction runs over, counted from the front with the batch as 0; None for all, or unknown."""
     axes = node.attributes.get("axes")
     if axes is None and len(node.inputs) > 1 and node.inputs[1] in graph.constants:

@@ -55,6 +55,8 @@ def qdq_model(quantized: QuantizedGraph, *, reader: Reader = "onnxruntime") -> M
         version = max(version, 19)
     if any(node.op == "HardSwish" for node in graph.nodes):
         version = max(version, 14)
+    if any(node.op in ("Gelu", "Mish") for node in graph.nodes):
+        version = max(version, 20)
     if any(node.op == "Resize" for node in graph.nodes):  # sizes of some axes only
         version = max(version, 18)
     return spelling.model(

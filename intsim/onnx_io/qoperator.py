@@ -38,7 +38,7 @@ MAKE = {
 ISLANDS = ("HardSwish", "PRelu", "Requantize", "Sub", "Tanh")
 """Operators without an integer kernel: dequantized, computed on floats, quantized, which is what onnxruntime runs."""
 
-LACKS = ("ConvTranspose", "Elu", "Softplus")
+LACKS = ("ConvTranspose", "Elu", "Gelu", "HardSigmoid", "Mish", "Rsqrt", "Softplus")
 """Operators without an integer kernel whose floats are not known bit for bit: the order of sums, a library's exp."""
 
 _OPSETS = {"HardSwish": 14, "Resize": 18}

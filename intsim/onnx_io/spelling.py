@@ -27,6 +27,8 @@ _KEPT = {
     "Conv": ("kernel_shape", "strides", "pads", "dilations", "group"),
     "ConvTranspose": ("kernel_shape", "strides", "pads", "dilations", "group", "output_padding"),
     "Elu": ("alpha",),
+    "Gelu": ("approximate",),
+    "HardSigmoid": ("alpha",),
     "LeakyRelu": ("alpha",),
     "MaxPool": ("kernel_shape", "strides", "pads", "dilations"),
     "Softmax": ("axis",),
@@ -52,6 +54,8 @@ def spell(
         del fields["dilations"]  # an attribute only since opset 19
     if node.op == "Softmax" and number(node.attributes.get("beta", 1.0)) != 1:
         raise IntsimError(f"has a beta of {node.attributes['beta']}", where=node.name, mend="ONNX has no word for it")
+    if node.op == "Rsqrt":
+        raise IntsimError("is 1 / sqrt of one number", where=node.name, mend="ONNX has no one word for it")
     if node.op == "Gemm":
         fields["transB"] = 1
     elif node.op == "Flatten":

@@ -1,4 +1,4 @@
-"""Functions of one integer, each a table: Sigmoid, Tanh, HardSwish, LeakyRelu, PRelu, Elu, Softplus."""
+"""Functions of one integer, each a table: Sigmoid, Tanh, HardSwish, LeakyRelu, PRelu, Elu, Gelu, Rsqrt and more."""
 
 from collections.abc import Callable
 
@@ -28,9 +28,10 @@ def lower_function(node: Node, site: Site) -> Lookup:
     rule = RULES.get(node.op, lambda rules: rules.other)(site.target.functions)
     alpha = node.attributes.get("alpha", 0.0)
     assert isinstance(alpha, float)
+    name = "GeluTanh" if node.attributes.get("approximate") == "tanh" else node.op
     x, y = _narrow(site), site.output
     try:
-        values = table(rule, node.op, x, y, site.target.output, float(np.float32(alpha)))
+        values = table(rule, name, x, y, site.target.output, float(np.float32(alpha)))
     except ValueError as reason:
         raise site.error(str(reason), "quantize its output so, shared with nothing else") from None
     return Lookup(low=x.type.low, table=values)
