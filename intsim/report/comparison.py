@@ -1,12 +1,11 @@
 """A comparison as a page: bars for every layer, the cause in words, all in one file without a script."""
 
-from importlib.resources import files
 from typing import Any
 
 from msgspec import Struct
 
 from intsim.compare import Comparison, Layer
-from intsim.errors import IntsimError
+from intsim.report.templates import template
 
 QUIET = 20.0
 FULL = 80.0
@@ -34,15 +33,9 @@ class Row(Struct, frozen=True, kw_only=True):
 
 def page(found: Comparison, exceeded: list[str] | None = None) -> str:
     """The page as HTML. Raises IntsimError where jinja2 is not installed."""
-    try:
-        import jinja2
-    except ImportError:
-        raise IntsimError("jinja2 is not installed", mend="pip install intsim[report]") from None
-    text = files("intsim.report").joinpath("comparison.html").read_text(encoding="utf-8")
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
     said = found.reference
     level = f"optimization {said.optimization_level}" if said.optimization_level else ""
-    return template.render(
+    return template("comparison.html").render(
         found=found,
         reference=", ".join(filter(None, (said.version, level, said.instruction_set))),
         rows=[_row(layer) for layer in found.layers],

@@ -1,13 +1,12 @@
 """One page from the results: self-contained, every number of it from the record."""
 
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any
 
-from intsim.errors import IntsimError
 from intsim.evaluate.records import Evaluation
 from intsim.report import accumulators, bounds, chart, figures, sentences, tables, words
 from intsim.report.record import Results, results, searching
+from intsim.report.templates import template
 
 
 def render(found: Results | Evaluation | Mapping[str, Any]) -> str:
@@ -18,7 +17,7 @@ def render(found: Results | Evaluation | Mapping[str, Any]) -> str:
     """
     record = results(found)
     attacks = searching(record)
-    return _template().render(
+    return template("page.html").render(
         found=record,
         verdict=bounds.sentence(record),
         brackets=bounds.brackets(record),
@@ -50,16 +49,7 @@ def render(found: Results | Evaluation | Mapping[str, Any]) -> str:
 def check() -> None:
     """Nothing, if pages can be made. Raises IntsimError where matplotlib or jinja2 is not installed."""
     with chart.figure(100, 100):
-        _template()
-
-
-def _template() -> Any:
-    try:
-        import jinja2
-    except ImportError:
-        raise IntsimError("jinja2 is not installed", mend="pip install intsim[report]") from None
-    text = files("intsim.report").joinpath("page.html").read_text(encoding="utf-8")
-    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
+        template("page.html")
 
 
 def _again(record: Results) -> str:

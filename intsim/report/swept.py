@@ -1,7 +1,6 @@
 """One page from a run of a sweep, finished or not: charts over its axes, best and worst cells, and what stands out."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 
 from msgspec import Struct
 
@@ -10,6 +9,7 @@ from intsim.evaluate.records import CLEAN, FLOAT
 from intsim.report import grids, views, words
 from intsim.report.tables import Cell as Text
 from intsim.report.tables import Table
+from intsim.report.templates import template
 from intsim.report.views import NAMES, word
 from intsim.sweep.cells import Cell
 from intsim.sweep.judged import AXES, Judged, Unfinished, chosen, conditions, grouped, is_machine, said, varied
@@ -57,10 +57,6 @@ def page(
 
     Raises IntsimError for axes and conditions that there are not, where no cell is left, and without jinja2.
     """
-    try:
-        import jinja2
-    except ImportError:
-        raise IntsimError("jinja2 is not installed", mend="pip install intsim[report]") from None
     wanted = conditions(where)
     done = [one for one in found.done if chosen(one.cell, wanted)]
     left = [one for one in found.left if chosen(one.cell, wanted)]
@@ -71,11 +67,7 @@ def page(
     grid = views.view(done, shown)
     among = shown[0] if shown[0] != along else shown[1]
     walk = views.view(done, (among, along)) if along else None
-    text = files("intsim.report").joinpath("swept.html").read_text(encoding="utf-8")
-    template = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(text)
-    return template.render(
+    return template("swept.html", trim_blocks=True, lstrip_blocks=True).render(
         found=found,
         where=where,
         progress=progress(done, left),
