@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from intsim.errors import IntsimError, unknown
-from intsim.program import Door, Dot, Program, inside
+from intsim.program import Door, Dot, MatMul, Program, inside
 from intsim.quantized import dequantized, quantized
 
 
@@ -82,7 +82,7 @@ def wanted(program: Program, trace: Sequence[str]) -> list[str]:
     Raises IntsimError for a name that is neither.
     """
     tensor_of = {step.name: step.outputs[0] for step in program.steps}
-    sums = {step.outputs[0] for step in program.steps if isinstance(step.compute, Dot)}
+    sums = {step.outputs[0] for step in program.steps if isinstance(step.compute, Dot | MatMul)}
     found: list[str] = []
     for entry in trace:
         if entry == "*":
@@ -94,7 +94,7 @@ def wanted(program: Program, trace: Sequence[str]) -> list[str]:
             raise unknown("tensor or step", name, [*program.tensors, *tensor_of])
         if entry.endswith(":accumulator"):
             if name not in sums:
-                raise IntsimError("has no accumulator", where=name, mend="only Conv and Gemm have one")
+                raise IntsimError("has no accumulator", where=name, mend="only Conv, Gemm and MatMul have one")
             name += ":accumulator"
         found.append(name)
     return list(dict.fromkeys(found))

@@ -7,7 +7,8 @@ import numpy as np
 from intsim.doors import dequantize_outputs, enter, wanted
 from intsim.ops import meaning
 from intsim.ops.dot import accumulators, requantized_array
-from intsim.program import Dot, Program, Result, outside
+from intsim.ops.matmul import requantized_sums, sums_of_two
+from intsim.program import Dot, MatMul, Program, Result, outside
 
 
 def run(
@@ -27,9 +28,13 @@ def run(
     traced, overflows = {}, {}
     for step in program.steps:
         inputs = [values[name] for name in step.inputs]
-        if isinstance(step.compute, Dot):
-            acc, overflow = accumulators(step.compute, inputs[0])
-            output = requantized_array(step.compute, acc)
+        if isinstance(step.compute, Dot | MatMul):
+            if isinstance(step.compute, Dot):
+                acc, overflow = accumulators(step.compute, inputs[0])
+                output = requantized_array(step.compute, acc)
+            else:
+                acc, overflow = sums_of_two(step.compute, *inputs)
+                output = requantized_sums(step.compute, acc)
             if f"{step.outputs[0]}:accumulator" in keep:
                 traced[f"{step.outputs[0]}:accumulator"] = outside(acc).astype(np.int64)
             if count:

@@ -131,6 +131,11 @@ def gelu(x: np.ndarray, approximate: str) -> np.ndarray:
     return 0.5 * x * (1 + np.vectorize(math.erf)(x / np.sqrt(2)))
 
 
+def softmax(node: Node, x: np.ndarray) -> np.ndarray:
+    e = np.exp(x * node.attributes.get("beta", 1.0))
+    return e / e.sum(node.attributes["axis"], keepdims=True)
+
+
 RUN: dict[str, Callable[..., np.ndarray]] = {
     "Conv": conv,
     "ConvTranspose": conv_transpose,
@@ -140,6 +145,7 @@ RUN: dict[str, Callable[..., np.ndarray]] = {
     "MaxPool": max_pool,
     "AveragePool": average_pool,
     "GlobalAveragePool": lambda node, x: x.mean(axis=tuple(range(2, x.ndim)), keepdims=True),
+    "MatMul": lambda node, a, b: a @ b * node.attributes.get("alpha", 1.0),
     "Add": lambda node, a, b: a + b,
     "Concat": lambda node, *xs: np.concatenate(xs, axis=node.attributes["axis"]),
     "Flatten": lambda node, x: x.reshape(len(x), -1),
@@ -163,5 +169,5 @@ RUN: dict[str, Callable[..., np.ndarray]] = {
     "Gelu": lambda node, x: gelu(x, node.attributes["approximate"]),
     "Mish": lambda node, x: x * np.tanh(np.log(1 + np.exp(x))),
     "Rsqrt": lambda node, x: 1 / np.sqrt(np.maximum(x, 0) + node.attributes["alpha"]),
-    "Softmax": lambda node, x: np.exp(x) / np.exp(x).sum(node.attributes["axis"], keepdims=True),
+    "Softmax": softmax,
 }

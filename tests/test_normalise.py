@@ -224,13 +224,71 @@ def test_matmul_and_add_are_gemm(tmp_path: Path) -> None:
     agree(saved(tmp_path, text), "Gemm")
 
 
-def test_a_matmul_of_weights_that_stand_first_or_of_two_activations_is_named_with_the_reason(tmp_path: Path) -> None:
+def test_a_matmul_of_weights_that_stand_first_is_one_of_weights_that_stand_behind(tmp_path: Path) -> None:
     text = """net (float[n,3,4] x) => (float[n,3,3] y) <random[3,3] w> {
         a = MatMul(w, x)  b = Transpose<perm = [0, 2, 1]>(x)  y = MatMul(a, b) }"""
+    agree(saved(tmp_path, text), "Conv", "Transpose", "MatMul")
+
+
+@pytest.mark.parametrize("scaled", ["s = Mul(p, k)", "q = Mul(x, k) s = MatMul(q, b)", "s = Div(p, k)"])
+def test_the_factor_of_a_product_is_its_own(tmp_path: Path, scaled: str) -> None:
+    text = f"""net (float[n,3,4] x) => (float[n,3,3] y) <float k = {{0.3}}> {{
+        b = Transpose<perm = [0, 2, 1]>(x) p = MatMul(x, b) {scaled} y = Softmax<axis = 2>(s) }}"""
+    graph, _ = agree(saved(tmp_path, text), "Transpose", "MatMul", "Softmax")
+    assert graph.nodes[1].attributes["alpha"] == pytest.approx(1 / 0.3 if "Div" in scaled else 0.3)
+
+
+def test_products_of_matrices_that_do_not_go_together_are_named(tmp_path: Path) -> None:
+    text = """net (float[n,2,3,4] x) => (float[n,2,3,3] y) {
+        b = Transpose<perm = [0, 1, 3, 2]>(x)  y = MatMul(x, b) }"""
     graph, _ = normalise(read(saved(tmp_path, text)))
-    found = {name: reason for name, _, reason in unsupported(graph, RUN)}
-    assert found["matmul_0"] == "the weights stand first"
-    assert found["matmul_2"] == "both matrices are computed"
+    shapes = {**graph.shapes, graph.nodes[1].inputs[0]: (5, 3, 4)}
+    found = unsupported(replace(graph, shapes=shapes), [*RUN])
+    assert found == (("matmul_1", "MatMul", "[5, 3, 4] and [2, 4, 3] do not broadcast"),)
+
+
+SOFTMAXES = {
+    "by its largest": "m = ReduceMax(z, i) d = Sub(z, m) e = Exp(d) s = ReduceSum(e, i) y = Div(e, s)",
+    "plain": "e = Exp(z) s = ReduceSum(e, i) y = Div(e, s)",
+}
+
+
+@pytest.mark.parametrize("name", SOFTMAXES)
+def test_a_softmax_is_found_in_every_spelling(tmp_path: Path, name: str) -> None:
+    text = f"net (float[n,3,4] x) => (float[n,3,4] y) <int64[1] i = {{2}}> {{ z = Relu(x) {SOFTMAXES[name]} }}"
+    agree(saved(tmp_path, text), "Relu", "Softmax")
+
+
+def test_constants_joined_to_an_activation_are_added_to_zeros(tmp_path: Path) -> None:
+    text = """net (float[n,3,4] x) => (float[n,4,4] y) <random[1,1,4] a, random[4,4] p, int64[2] s = {1, 4}> {
+        z = Relu(x) k = Shape<end = 1>(x) t = Concat<axis = 0>(k, s) e = Expand(a, t)
+        c = Concat<axis = 1>(e, z) y = Add(c, p) }"""
+    agree(saved(tmp_path, text), "Relu", "Pad", "Add")
+
+
+ATTENTION = {
+    "heads apart": ("float[n,2,3,4] x", "float[n,2,3,4] y", "y = Attention(x, k, x)", "k = Mul(x, x)"),
+    "features together": (
+        "float[n,3,8] x", "float[n,3,8] y", "y = Attention<q_num_heads = 2, kv_num_heads = 2, scale = 0.3>(x, k, x)",
+        "k = Mul(x, x)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_attention_is_products_and_a_softmax(tmp_path: Path, name: str) -> None:
+    x, y, node, before = ATTENTION[name]
+    path = saved(tmp_path, f"net ({x}) => ({y}) {{ {before} {node} }}", opset=23)
+    graph, _ = normalised(path)
+    assert {"MatMul", "Softmax"} <= set(ops(graph)) <= {"Mul", "MatMul", "Softmax", "Transpose", "Reshape"}
+    assert difference(graph, path) < CLOSE
+
+
+@pytest.mark.parametrize("field", ["is_causal = 1", "softcap = 3.0"])
+def test_an_attention_that_does_more_is_named(tmp_path: Path, field: str) -> None:
+    text = f"net (float[n,2,3,4] x) => (float[n,2,3,4] y) {{ y = Attention<{field}>(x, x, x) }}"
+    graph, _ = normalise(read(saved(tmp_path, text, opset=23)))
+    assert [op for _, op, _ in unsupported(graph, RUN)] == ["Attention"]
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,14 @@ TEXTS = {
         i = ReduceMax<keepdims = 0>(h, back)
         j = MatMul(i, w)
         y = ReduceMean<keepdims = 0>(j, one) }""",
+    "attention": """net (float[n,4,8] x) => (float[n,4] y) <random[4,4,1] w, float k = {0.4}, int64[1] two = {2}> {
+        a = Conv(x, w)
+        b = Transpose<perm = [0, 2, 1]>(a)
+        c = MatMul(a, b)
+        d = Mul(c, k)
+        e = Softmax<axis = 2>(d)
+        f = MatMul(e, a)
+        y = ReduceMean<keepdims = 0>(f, two) }""",
     "signals": """net (float[n,2,16] x) => (float[n,3] y) <random[4,2,5] w, random[3,4] g> {
         a = Conv<strides = [2], pads = [2,1]>(x, w)
         b = AveragePool<kernel_shape = [3], pads = [1,0]>(a)

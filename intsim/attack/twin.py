@@ -175,6 +175,7 @@ OPS: dict[str, Callable[..., Tensor]] = {
     "HardSigmoid": lambda torch, a, x: (x * a["alpha"] + 0.5).clamp(0, 1),
     "HardSwish": lambda torch, a, x: torch.nn.functional.hardswish(x),
     "LeakyRelu": lambda torch, a, x: torch.nn.functional.leaky_relu(x, a["alpha"]),
+    "MatMul": lambda torch, a, x, y: (x @ y) * a.get("alpha", 1.0),
     "Max": lambda torch, a, x, y: torch.maximum(x, y),
     "MaxPool": _max_pool,
     "Min": lambda torch, a, x, y: torch.minimum(x, y),

@@ -77,6 +77,11 @@ def _gemm(node: Node, graph: Graph, x: np.ndarray, w: np.ndarray, b: np.ndarray 
     return out if b is None else out + b
 
 
+@one_thread()
+def _matmul(node: Node, graph: Graph, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.asarray((a @ b) * np.float32(str(node.attributes.get("alpha", 1.0))))
+
+
 # ---- windows -----------------------------------------------------------------------------------------------
 
 
@@ -221,6 +226,7 @@ FORWARD: dict[str, Callable[..., np.ndarray]] = {
     "HardSigmoid": lambda node, graph, x: np.clip(x * _alpha(node) + np.float32(0.5), np.float32(0), np.float32(1)),
     "HardSwish": lambda node, graph, x: x * np.clip(x + np.float32(3), np.float32(0), np.float32(6)) / np.float32(6),
     "LeakyRelu": lambda node, graph, x: np.where(x >= 0, x, x * _alpha(node)),
+    "MatMul": _matmul,
     "Max": lambda node, graph, a, b: np.maximum(a, b),
     "MaxPool": _max_pool,
     "Min": lambda node, graph, a, b: np.minimum(a, b),

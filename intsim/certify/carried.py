@@ -8,8 +8,8 @@ from msgspec import Struct
 from intsim.certify.dots import Sums, dot_sums
 from intsim.certify.rescales import rescaled
 from intsim.certify.steps import Ends, stepped
-from intsim.program import Dot, Program, Rescale, Step
-from intsim.ranges import intervals
+from intsim.program import Dot, MatMul, Program, Rescale, Step
+from intsim.ranges import intervals, registers_of_two
 from intsim.target import FixedPoint
 
 
@@ -44,6 +44,8 @@ def carried(
             sums = tighten(step, dot_sums(step.compute, *known[step.inputs[0]]), known)
             every[step.name] = sums
             free[step.name] = np.asarray(sums.free.reshape(n, -1).all(1))
+        if isinstance(step.compute, MatMul):
+            free[step.name] = np.array([_quiet(step.compute, *pair) for pair in _each(step, known, n)], bool)
         ends = _ends(step, sums, [known[one] for one in step.inputs])
         if ends is None:
             shape = (n, *program.tensors[name].shape)
@@ -60,6 +62,19 @@ def _ends(step: Step, sums: Sums | None, inputs: list[Ends]) -> Ends | None:
         return stepped(step.compute, inputs)
     except OverflowError:  # a float on the way may be infinite, of which nothing is proven
         return None
+
+
+def _each(step: Step, known: dict[str, Ends], n: int) -> list[tuple[Ends, Ends]]:
+    """The ends of both operands, image by image."""
+    parts = [[(low[i], high[i]) for i in range(n)] for low, high in (known[name] for name in step.inputs)]
+    return list(zip(*parts, strict=True))
+
+
+def _quiet(matmul: MatMul, a: Ends, b: Ends) -> bool:
+    """Whether no accumulator overflows, whatever the operands are between the least and the largest of their ends."""
+    inside = [(int(low.min()), int(high.max())) for low, high in (a, b)]
+    found = registers_of_two(matmul, inside[0], inside[1], a[0].shape[-2])
+    return all(part.all() for part in (*found.fits, found.cast, found.back, found.end))
 
 
 def dot_ends(dot: Dot, sums: Sums) -> Ends:

@@ -10,8 +10,9 @@ from intsim.check.shapes import check_rest, check_shapes
 from intsim.errors import IntsimError
 from intsim.ops import output_shape
 from intsim.ops.dot import misfit
+from intsim.ops.matmul import unfit
 from intsim.ops.vectors import rest_of
-from intsim.program import Add, Door, Dot, Lookup, Program, Softmax, Step, Tensor, inside_shape
+from intsim.program import Add, Door, Dot, Lookup, MatMul, Program, Softmax, Step, Tensor, inside_shape
 
 
 def check(program: Program) -> Program:
@@ -69,6 +70,9 @@ def _check_compute(step: Step, known: dict[str, Tensor], program: Program) -> No
     check_shapes(step.compute, shapes, step.name)
     if isinstance(step.compute, Dot):
         wrong = misfit(step.compute, known[step.inputs[0]].affine.type)
+        require(not wrong, wrong, step.name)
+    if isinstance(step.compute, MatMul):
+        wrong = unfit(step.compute, *(known[name].affine.type for name in step.inputs))
         require(not wrong, wrong, step.name)
     found = output_shape(step.compute, *shapes)
     require(found == output.shape, f"computes {found}, its output has {output.shape}", step.name)

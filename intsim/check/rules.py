@@ -15,6 +15,7 @@ from intsim.program import (
     Extreme,
     Interpolate,
     Lookup,
+    MatMul,
     MaxPool,
     Multiply,
     Offset,
@@ -51,7 +52,7 @@ _SHIFT = 128  # bits: no scale of a network needs more, and Python's integers wo
 def rescales(compute: Compute) -> list[Rescale]:
     """The requantizations of a step."""
     match compute:
-        case Dot():
+        case Dot() | MatMul():
             return [compute.rescale]
         case AveragePool() | Add():
             return [] if compute.rescale is None else [compute.rescale]

@@ -15,6 +15,7 @@ from intsim.program import (
     Dot,
     Extreme,
     Interpolate,
+    MatMul,
     MaxPool,
     Multiply,
     Pad,
@@ -71,7 +72,8 @@ def check_shapes(compute: Compute, shapes: list[Shape], where: str) -> None:
     else:
         pair = isinstance(compute, Add | Multiply | Extreme)
         constant = compute.constant if isinstance(compute, Add | Multiply | Extreme) else None
-        require(len(shapes) == 1 + (pair and constant is None), "has another number of inputs than it needs", where)
+        two = isinstance(compute, MatMul) or (pair and constant is None)
+        require(len(shapes) == 1 + two, "has another number of inputs than it needs", where)
         if constant is not None:
             require(constant.dtype.kind in "iu" and constant.size > 0, "has no integers as its constant", where)
             require(max(-int(constant.min()), int(constant.max())) <= MOST, "has a constant beyond 32 bits", where)

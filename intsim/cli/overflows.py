@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from intsim.cli.console import Out, line, table
 from intsim.errors import IntsimError
 from intsim.integers import Overflow
-from intsim.program import Dot, Overflows, Program
+from intsim.program import Dot, MatMul, Overflows, Program
 
 FIELDS = ("outputs", "of_outputs", "adds", "of_adds", "persistent")
 
@@ -23,7 +23,7 @@ def forbidding(program: Program) -> set[str]:
     """The steps whose sums must not overflow at all."""
     found = set()
     for step in program.steps:
-        if isinstance(step.compute, Dot):
+        if isinstance(step.compute, Dot | MatMul):
             mac, bias = step.compute.mac, step.compute.bias_rule
             modes = [level.overflow for level in mac.levels] + [bias.overflow if bias.bits else Overflow.WRAP]
             modes += [to.overflow for to in (mac.product, mac.write_back) if to is not None]

@@ -16,7 +16,7 @@ from msgspec.structs import FieldInfo, fields, replace
 
 from intsim.integers import Overflow
 from intsim.ops import OPS
-from intsim.program import Dot, Step
+from intsim.program import Dot, MatMul, Step
 from intsim.target import Bias, Cast, FixedPoint, Float64Scale, Level, Mac, Target
 from intsim.targets import TARGETS
 
@@ -33,6 +33,7 @@ RULES = {
     "Conv": SUMS,
     "ConvTranspose": SUMS,
     "Gemm": SUMS,
+    "MatMul": SUMS,
     "Add": ("add", "output"),
     "AveragePool": ("average_pool", "convert", "output"),
     "GlobalAveragePool": ("mean", "convert", "output"),
@@ -113,7 +114,7 @@ def apart(a: Variant, b: Variant) -> bool:
 
 def plain(step: Step, target: Target) -> Target:
     """The machine without exceptions, whose rules are those that the step was lowered with."""
-    if isinstance(step.compute, Dot):
+    if isinstance(step.compute, Dot | MatMul):
         dot = step.compute
         return replace(target, overrides=(), mac=dot.mac, bias=dot.bias_rule, requantize=dot.rescale.rule)
     return target

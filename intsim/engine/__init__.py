@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from math import prod
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from intsim.engine.ready import borrowed, planned, scheduled
 from intsim.engine.threads import in_threads, processors, shares
 from intsim.errors import IntsimError
 from intsim.ops.dot import adds_per_output
-from intsim.program import Dot, Overflows, Program, Result, outside
+from intsim.program import Dot, MatMul, Overflows, Program, Result, outside
 
 __all__ = ["Bound", "bind", "describe", "run"]
 
@@ -46,7 +47,9 @@ def run(
     total = len(next(iter(values.values())))
     kept = _space(program, {*keep, *(door.tensor for door in program.outputs.values())}, total)
     by_arrays = count or any(name.endswith(":accumulator") for name in keep)
-    counts: Counted = {step.name: np.zeros(3, np.int64) for step in program.steps if isinstance(step.compute, Dot)}
+    counts: Counted = {
+        step.name: np.zeros(3, np.int64) for step in program.steps if isinstance(step.compute, Dot | MatMul)
+    }
     images = 0
 
     def done(some: int, seen: Counted) -> None:
@@ -133,14 +136,16 @@ def _space(program: Program, names: set[str], total: int) -> Arrays:
 def _overflows(program: Program, counts: Counted, total: int) -> dict[str, Overflows]:
     found = {}
     for step in program.steps:
-        if isinstance(step.compute, Dot):
+        if isinstance(step.compute, Dot | MatMul):
+            x = program.tensors[step.inputs[0]].shape
+            items = x[-2] if isinstance(step.compute, MatMul) else prod(step.compute.weight.shape[1:])
             outputs = total * int(np.prod(program.tensors[step.outputs[0]].shape))
             hit, events, persistent = counts[step.name].tolist()
             found[step.name] = Overflows(
                 outputs=hit,
                 of_outputs=outputs,
                 adds=events,
-                of_adds=outputs * adds_per_output(step.compute),
+                of_adds=outputs * adds_per_output(step.compute.mac, items),
                 persistent=persistent,
             )
     return found

@@ -23,7 +23,7 @@ def run_by_arrays(
     for one in planned.steps:
         name, inputs = one.step.outputs[0], [live[name] for name in one.step.inputs]
         if one.sums is not None:
-            acc, found = one.sums.run(inputs[0])
+            acc, found = one.sums.run(*inputs)
             counts[one.step.name] = np.array(found, np.int64)
             if f"{name}:accumulator" in kept:
                 kept[f"{name}:accumulator"][part] = acc.reshape(-1, *one.shape)
@@ -39,5 +39,5 @@ def run_by_arrays(
 def step_by_arrays(planned: Planned, inputs: Sequence[np.ndarray]) -> np.ndarray:
     """One step on arrays `[n, ..., c]`."""
     if planned.sums is not None:
-        inputs = [planned.sums.run(inputs[0])[0]]
+        inputs = [planned.sums.run(*inputs)[0]]
     return planned.run(*inputs)

@@ -7,6 +7,7 @@ from msgspec import Struct
 from intsim.engine.accumulator import Sums
 from intsim.engine.elementwise import plan_clip, plan_convert, plan_offset
 from intsim.engine.functions import plan_lookup, plan_softmax
+from intsim.engine.matrices import plan_matmul
 from intsim.engine.moving import plan_interpolate, plan_pad, plan_rearrange, plan_take
 from intsim.engine.pairs import plan_pair
 from intsim.engine.pools import plan_average_pool, plan_max_pool
@@ -24,6 +25,7 @@ from intsim.program import (
     Extreme,
     Interpolate,
     Lookup,
+    MatMul,
     MaxPool,
     Multiply,
     Offset,
@@ -78,6 +80,8 @@ def plan(program: Program, *, count: bool = False) -> Plan:
 
 
 def _macs(step: Step, shapes: dict[str, tuple[int, ...]]) -> int:
+    if isinstance(step.compute, MatMul):
+        return prod(shapes[step.outputs[0]]) * shapes[step.inputs[0]][-2]
     if not isinstance(step.compute, Dot):
         return 0
     return prod(shapes[step.outputs[0]]) * prod(step.compute.weight.shape[1:])
@@ -86,7 +90,7 @@ def _macs(step: Step, shapes: dict[str, tuple[int, ...]]) -> int:
 def _bytes(step: Step, shapes: dict[str, tuple[int, ...]]) -> int:
     """Bytes that one sample takes in a step: lanes of 2, accumulators of 4, tensors of 1."""
     inputs, output = sum(prod(shapes[name]) for name in step.inputs), prod(shapes[step.outputs[0]])
-    return 3 * inputs + (5 if isinstance(step.compute, Dot) else 1) * output
+    return 3 * inputs + (5 if isinstance(step.compute, Dot | MatMul) else 1) * output
 
 
 def _planned(
@@ -116,6 +120,9 @@ def _planned(
                 sums=sums,
                 last=last,
             )
+        case MatMul():
+            sums, run = plan_matmul(compute, [shapes[name] for name in step.inputs], several, count, dtype)
+            return Planned(step=step, kernel=sums.kernel, why=sums.why, run=run, shape=out, sums=sums, last=last)
         case MaxPool():
             found = plan_max_pool(compute, shape, dtype)
         case AveragePool():

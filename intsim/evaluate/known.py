@@ -1,6 +1,7 @@
 """A program as a chip that an attacker knows: its answers, its exact sums, and the float network beside them."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from msgspec.structs import replace
@@ -8,8 +9,10 @@ from msgspec.structs import replace
 from intsim.attack.chip import Chip
 from intsim.attack.twin import traced
 from intsim.graph import Graph
-from intsim.program import Dot, Program, Result, Step
+from intsim.program import Dot, MatMul, Program, Result, Step
 from intsim.target import Level
+
+Summed = TypeVar("Summed", bound=Dot | MatMul)
 
 EXACT = ":exact"
 """What the name of a step beside another ends with that forms the same sums, in no register."""
@@ -55,12 +58,13 @@ def chip_of(
 def widened(program: Program) -> Program:
     """The program with registers that nothing overflows, everything else as it is."""
     steps = tuple(
-        replace(step, compute=_wide(step.compute)) if isinstance(step.compute, Dot) else step for step in program.steps
+        replace(step, compute=_wide(step.compute)) if isinstance(step.compute, Dot | MatMul) else step
+        for step in program.steps
     )
     return replace(program, steps=steps)
 
 
-def _wide(dot: Dot) -> Dot:
+def _wide(dot: Summed) -> Summed:
     levels = tuple(replace(level, bits=None) for level in dot.mac.levels)
     return replace(dot, mac=replace(dot.mac, levels=levels), bias_rule=replace(dot.bias_rule, bits=None))
 

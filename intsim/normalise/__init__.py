@@ -7,6 +7,7 @@ x is an activation, w and b are constants (float32), attributes are all explicit
 | Conv | x[c, (h,) w], w[o, c / group, (kh,) kw], (b[o]) | kernel_shape, strides, dilations, pads, group |
 | ConvTranspose | x[c, (h,) w], w[c, o / group, (kh,) kw], (b[o]) | those of Conv, output_padding |
 | Gemm | x[k], w[o, k], (b[o]): x w^T + b | |
+| MatMul | activations a[..., i, k], b[..., k, j]; axes before these are equal or 1 | alpha: a factor > 0, where not 1 |
 | Relu | x | |
 | Clip | x | min, max: floats, -inf or inf where there is no bound |
 | MaxPool | x[c, (h,) w] | kernel_shape, strides, dilations, pads: cells of -inf |
@@ -39,6 +40,15 @@ from msgspec.structs import replace
 
 from intsim.errors import IntsimError
 from intsim.graph import Graph
+from intsim.normalise.attention import (
+    added_constants,
+    attention,
+    class_token,
+    factor_after_product,
+    factor_into_product,
+    spelled_softmax,
+    weights_first,
+)
 from intsim.normalise.axes import argmax, blocks, expand, gather, linear, reduction, square
 from intsim.normalise.canonical import unsupported
 from intsim.normalise.folding import scale_alone, scale_into_pixels, scale_into_producer, scale_into_reader
@@ -55,6 +65,7 @@ from intsim.normalise.layout import (
 from intsim.normalise.moments import normalization, root
 from intsim.normalise.moving import resize, slice_, split
 from intsim.normalise.padding import pad, pad_into_window
+from intsim.normalise.recurrent import recurrent
 from intsim.normalise.rewriting import Rule, pruned, rewritten
 from intsim.normalise.scaling import scale, scale_chain
 from intsim.normalise.spelling import add, cast, clip, clip_chain, concat, gemm, identity, softmax
@@ -73,6 +84,12 @@ RULES: tuple[Rule, ...] = (
     blocks,
     gather,
     argmax,
+    recurrent,
+    attention,
+    spelled_softmax,
+    weights_first,
+    factor_after_product,
+    factor_into_product,
     linear,
     transpose_earlier,
     transpose_at_input,
@@ -96,6 +113,8 @@ RULES: tuple[Rule, ...] = (
     resize,
     add,
     concat,
+    class_token,
+    added_constants,
     scale,
     scale_chain,
     scale_into_pixels,

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Collection
 
 from intsim.graph import Graph, Node
+from intsim.normalise.attention import attention_problem, matmul_problem
 from intsim.normalise.moving import resize_problem, slice_problem, split_problem, transpose_problem
 from intsim.normalise.padding import pad_problem
+from intsim.normalise.recurrent import recurrent_problem
 from intsim.normalise.scaling import pair_problem, scale_problem
 from intsim.normalise.spelling import clip_problem, gemm_problem
 from intsim.normalise.windows import convolution_problem, pool_problem
@@ -51,6 +53,11 @@ def _concat_problem(graph: Graph, node: Node) -> str | None:
     if any(name in graph.constants for name in node.inputs):
         return "joins constants to activations"
     return None if node.attributes["axis"] else "joins along the batch"
+
+
+def _matmul_problem(graph: Graph, node: Node) -> str | None:
+    computed = not any(name in graph.constants for name in node.inputs)
+    return matmul_problem(graph, node) if computed else gemm_problem(graph, node)
 
 
 def _mean_problem(graph: Graph, node: Node) -> str | None:
@@ -101,7 +108,10 @@ _PROBLEMS: dict[str, Callable[[Graph, Node], str | None]] = {
     "Conv": convolution_problem,
     "ConvTranspose": convolution_problem,
     "Gemm": gemm_problem,
-    "MatMul": gemm_problem,
+    "MatMul": _matmul_problem,
+    "Attention": attention_problem,
+    "GRU": recurrent_problem,
+    "LSTM": recurrent_problem,
     "Relu": clip_problem,
     "Clip": clip_problem,
     "Max": _extreme_problem,

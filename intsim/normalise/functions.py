@@ -68,7 +68,7 @@ _COMPUTE: dict[str, Callable[..., np.ndarray]] = {
 
 
 def function(site: Site, node: Node) -> Change | None:
-    """x (1 + erf(x / sqrt 2)) / 2 = Gelu(x), and so on: the longest expression of one activation that is a function.
+    """x (1 + erf(x / sqrt 2)) / 2 = Gelu(x), and so on: the longest expression of one activation that is such.
 
     However it is spelled: it is computed at numbers from -24 to 24, and the function that gives the same is it. Known
     are both Gelu, HardSwish, HardSigmoid, Mish, Softplus, Elu and LeakyRelu. x Sigmoid(x) stays, as chips compute it.

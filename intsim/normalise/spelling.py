@@ -189,7 +189,7 @@ def softmax(site: Site, node: Node) -> Change | None:
         return None
     classes = axis == 1 or (axis == -1 and len(shape) == 1)
     if not classes or out not in site.graph.outputs or site.readers.get(out) or source not in site.producers:
-        from_the_front = {"axis": axis + len(shape) + 1}
+        from_the_front = {**node.attributes, "axis": axis + len(shape) + 1}
         return in_place(node, replace(node, attributes=from_the_front)) if axis < 0 and node.op == "Softmax" else None
     return Change(
         nodes={node.name: ()},

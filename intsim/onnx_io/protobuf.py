@@ -103,7 +103,8 @@ def operator(node: NodeProto) -> str:
 def attributes(node: NodeProto) -> dict[str, Attribute]:
     """The node's attributes as numbers, text, and tuples of numbers.
 
-    Graphs, tensors and lists of text are left out: no operator that has a meaning in a Graph carries one.
+    A list of text is text with commas. Graphs and tensors are left out: no operator that has a meaning in a Graph
+    carries one.
     """
     values: dict[str, Attribute] = {}
     for a in node.attribute:
@@ -113,6 +114,8 @@ def attributes(node: NodeProto) -> dict[str, Attribute]:
             values[a.name] = a.i
         elif a.type == AttributeProto.STRING:
             values[a.name] = a.s.decode("utf-8", errors="replace")
+        elif a.type == AttributeProto.STRINGS:
+            values[a.name] = ",".join(text.decode("utf-8", errors="replace") for text in a.strings)
         elif a.type == AttributeProto.FLOATS:
             values[a.name] = tuple(a.floats)
         elif a.type == AttributeProto.INTS:

@@ -30,6 +30,7 @@ MAKE = {
     "Gemm": "com.microsoft.QGemm",
     "GlobalAveragePool": "com.microsoft.QLinearGlobalAveragePool",
     "LeakyRelu": "com.microsoft.QLinearLeakyRelu",
+    "MatMul": "QLinearMatMul",
     "Mul": "com.microsoft.QLinearMul",
     "Sigmoid": "com.microsoft.QLinearSigmoid",
     "Softmax": "com.microsoft.QLinearSoftmax",
@@ -129,6 +130,7 @@ def _spell(
             raise IntsimError("interpolates along other axes than two", where=where, mend="write QDQ instead")
         _spell_kept(draft, quantized, node, own, held[output])
         return
+    spelling.check_factors(node)
     operands = [[own[name], *_numbers(draft, quantized, name)] for name in node.inputs[:2] if name]
     result = list(_numbers(draft, quantized, output))
     fields: dict[str, Attribute] = {}
@@ -150,8 +152,6 @@ def _spell(
         case "LeakyRelu":
             inputs, fields = [*operands, result], {"alpha": node.attributes["alpha"]}
         case "Softmax":
-            if number(node.attributes.get("beta", 1.0)) != 1:
-                raise IntsimError("has a beta", where=where, mend="write QDQ without one: ONNX has no word for it")
             inputs, fields = [*operands, result], {"axis": node.attributes["axis"], "opset": 13}
         case _:
             inputs = [*operands, result]

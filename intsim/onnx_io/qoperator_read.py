@@ -24,6 +24,7 @@ _PLACES: dict[str, tuple[slice | tuple[int, ...], tuple[int, int]]] = {
     "Gemm": ((0, 3, 6), (7, 8)),
     "GlobalAveragePool": ((0,), (3, 4)),
     "LeakyRelu": ((0,), (3, 4)),
+    "MatMul": ((0, 3), (6, 7)),
     "Mul": ((0, 3), (6, 7)),
     "Sigmoid": ((0,), (3, 4)),
     "Softmax": ((0,), (3, 4)),

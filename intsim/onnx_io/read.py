@@ -8,6 +8,7 @@ from onnx import ModelProto, NodeProto, TensorProto, TypeProto
 
 from intsim.errors import IntsimError
 from intsim.graph import Graph, Node, Pixels, Shape
+from intsim.onnx_io.batch import REPEATS, batch_first, repeated, sized
 from intsim.onnx_io.order import named, ordered
 from intsim.onnx_io.protobuf import attributes, defaults, inlined, operator, opsets, parse, reads, tensor
 from intsim.onnx_io.shapes import Walk, checked, walk
@@ -136,6 +137,7 @@ def _assemble(
     """The Graph of what two walks at different batches agree on."""
     versions = opsets(model)
     constants = {n: a for n, a in one.constants.items() if n in other.constants and _same(a, other.constants[n])}
+    constants |= _repeated(nodes, constants, one, other)
     shapes = _shapes(one, other)
     outputs = tuple(dict.fromkeys(value.name for value in model.graph.output))
     for output in outputs:
@@ -162,13 +164,14 @@ def _assemble(
             node = Node(name=node.name, op=node.op, inputs=(node.inputs[0], target), outputs=results)
         made.append(node)
         needed.update(name for name in node.inputs if name not in constants)
+    made = batch_first(made[::-1], shapes, constants, _sizes(one, other, shapes), outputs)
     used = {name for node in made for name in node.inputs}
     live = {*inputs, *(name for node in made for name in node.outputs)}
     return Graph(
         name=model.graph.name or "model",
         inputs=tuple(inputs),
         outputs=outputs,
-        nodes=tuple(reversed(made)),
+        nodes=tuple(made),
         constants={name: _single(array) for name, array in constants.items() if name in used},
         shapes={name: shape for name, shape in shapes.items() if name in live},
         pixels={n: Pixels(divisor=1.0) for n, t in inputs.items() if t.tensor_type.elem_type == TensorProto.UINT8},
@@ -198,6 +201,32 @@ def _shapes(one: Walk, other: Walk) -> dict[str, Shape]:
         if a and b and (a[0], b[0]) == _BATCHES and a[1:] == b[1:] and all(a[1:]):
             shapes[name] = a[1:]
     return shapes
+
+
+def _sizes(one: Walk, other: Walk, shapes: dict[str, Shape]) -> dict[str, tuple[Shape, int, int]]:
+    """Where the batch is in every tensor that has it in one axis."""
+    found = {name: ((0, *shape), 0, 1) for name, shape in shapes.items()}
+    for name in one.types:
+        a, b = one.shape(name), other.shape(name)
+        if name not in found and a and b and (size := sized(a, b, _BATCHES)) is not None:
+            found[name] = size
+    return found
+
+
+def _repeated(
+    nodes: Sequence[NodeProto], constants: dict[str, np.ndarray], one: Walk, other: Walk
+) -> dict[str, np.ndarray]:
+    """The constants that the file repeats for every sample, where all that read them take them with one entry there."""
+    readers: dict[str, set[str]] = {}
+    for node in nodes:
+        for name in reads(node):
+            readers.setdefault(name, set()).add(operator(node))
+    found = dict[str, np.ndarray]()
+    for name, ops in readers.items():
+        if name not in constants and ops <= {*REPEATS} and name in one.constants and name in other.constants:
+            value = repeated(one.constants[name], other.constants[name], _BATCHES)
+            found |= {} if value is None else {name: value}
+    return found
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:

@@ -103,8 +103,9 @@ def walk(
         own = {name: known[name] for name in node.input if name in known}
         if lenient:
             own |= _generalised(node, own, types, batch, own_batch)
+        wider = _widened(node, own, types, batch, own_batch) if lenient else {}
         try:
-            found = _infer(node, schema, types, own, opsets)
+            found = _infer(node, schema, types | wider, {} if wider else own, opsets)
         except IntsimError:
             if lenient:
                 continue
@@ -136,13 +137,45 @@ def _with_batch(type_: TypeProto, batch: int) -> TypeProto:
 def _generalised(
     node: NodeProto, own: dict[str, np.ndarray], types: dict[str, TypeProto], batch: int, own_batch: int | None
 ) -> dict[str, np.ndarray]:
-    """The target of a Reshape that keeps the batch of a static file in front, with `batch` in its place."""
+    """The target of a Reshape that keeps the batch of a static file in its place, with `batch` there.
+
+    Its place is the axis before which as many numbers stand as before the batch's axis of the input; where that is
+    several times the batch long, an axis of the batch alone that parts it. The last axis is no place: it has features.
+    """
     if node.op_type != "Reshape" or node.input[0] in own or node.input[1] not in own:
         return {}
     shape, target = _shape(types[node.input[0]]), own[node.input[1]]
-    if not shape or shape[0] != batch or target.ndim != 1 or not target.size or target[0] != own_batch:
+    if not shape or target.ndim != 1 or not target.size or not own_batch:
         return {}
-    return {node.input[1]: np.concatenate([np.array([batch], target.dtype), target[1:]])}
+    axes = [axis for axis, size in enumerate(shape) if size and size % batch == 0]
+    if len(axes) != 1 or any(size > 0 and size % batch == 0 for size in target.tolist()):
+        return {}
+    outer, times, sizes = math.prod(shape[: axes[0]]), shape[axes[0]] // batch, target.tolist()
+    before = [math.prod(sizes[:axis]) for axis in range(len(sizes))]
+    fits = [axis for axis, size in enumerate(sizes[:-1]) if size > 0 and size % own_batch == 0 and before[axis] > 0]
+    alone = [
+        axis for axis in fits if sizes[axis] == own_batch and outer * times % before[axis] == before[axis] % outer == 0
+    ]
+    first = [axis for axis in fits if before[axis] == outer]
+    behind = [axis for axis in fits if outer % before[axis] == before[axis] * sizes[axis] % outer == 0]
+    found = (alone if times > 1 else []) + first + behind
+    if not found:
+        return {}
+    changed = np.array(target)
+    changed[found[0]] = target[found[0]] // own_batch * batch
+    return {node.input[1]: changed}
+
+
+def _widened(
+    node: NodeProto, own: dict[str, np.ndarray], types: dict[str, TypeProto], batch: int, own_batch: int | None
+) -> dict[str, TypeProto]:
+    """The types of constants that a static file, its own batch in front, joins to activations: with `batch` there."""
+    joined = [_shape(types[name]) for name in node.input if name not in own] if node.op_type == "Concat" else []
+    if not joined or any(not shape or shape[0] != batch for shape in joined):
+        return {}
+    constants = {name: a for name, a in own.items() if a.ndim and len(a) == own_batch}
+    kind = helper.np_dtype_to_tensor_dtype
+    return {n: helper.make_tensor_type_proto(kind(a.dtype), (batch, *a.shape[1:])) for n, a in constants.items()}
 
 
 def _infer(

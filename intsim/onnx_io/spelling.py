@@ -41,6 +41,14 @@ _RESIZE = {"mode": "mode", "coordinate": "coordinate_transformation_mode", "near
 # ---- nodes ---------------------------------------------------------------------------------------------------
 
 
+def check_factors(node: Node) -> None:
+    """Raises IntsimError for a factor that ONNX's operator does not have."""
+    for op, name in (("Softmax", "beta"), ("MatMul", "factor alpha")):
+        if node.op == op and number(node.attributes.get(name.split()[-1], 1.0)) != 1:
+            mend = "write QDQ without one: ONNX has no word for it"
+            raise IntsimError(f"has a {name}", where=f"{node.name} ({node.op})", mend=mend)
+
+
 def spell(
     draft: Draft, node: Node, inputs: Sequence[str], output: str, shape: Shape, held: IntType | None = None
 ) -> NodeProto:
@@ -52,8 +60,7 @@ def spell(
     extra: list[str] = []
     if node.op == "AveragePool" and set(ints(fields["dilations"])) <= {1}:
         del fields["dilations"]  # an attribute only since opset 19
-    if node.op == "Softmax" and number(node.attributes.get("beta", 1.0)) != 1:
-        raise IntsimError(f"has a beta of {node.attributes['beta']}", where=node.name, mend="ONNX has no word for it")
+    check_factors(node)
     if node.op == "Rsqrt":
         raise IntsimError("is 1 / sqrt of one number", where=node.name, mend="ONNX has no one word for it")
     if node.op == "Gemm":

@@ -6,7 +6,7 @@ import numpy as np
 from msgspec import Struct
 
 from intsim.graph import Node, Shape
-from intsim.ops import dot, elementwise, lookup, pairs, pool, resize, softmax, wiring
+from intsim.ops import dot, elementwise, lookup, matmul, pairs, pool, resize, softmax, wiring
 from intsim.ops.site import Site
 from intsim.ops.vectors import beyond, rest_of
 from intsim.program import (
@@ -19,6 +19,7 @@ from intsim.program import (
     Extreme,
     Interpolate,
     Lookup,
+    MatMul,
     MaxPool,
     Multiply,
     Offset,
@@ -54,6 +55,7 @@ OPS: dict[str, Op] = {
     "HardSigmoid": Op(lower=lookup.lower_function),
     "HardSwish": Op(lower=lookup.lower_function),
     "LeakyRelu": Op(lower=lookup.lower_function),
+    "MatMul": Op(lower=matmul.lower_matmul),
     "Max": Op(lower=pairs.lower_extreme, keeps_scale=True),
     "MaxPool": Op(lower=pool.lower_max_pool, keeps_scale=True),
     "Min": Op(lower=pairs.lower_extreme, keeps_scale=True),
@@ -92,6 +94,7 @@ MEANINGS: dict[type, Meaning] = {
     Extreme: Meaning(pairs.extreme_meaning, pairs.shape_of_pair),
     Interpolate: Meaning(resize.interpolate_meaning, resize.shape_of_interpolate),
     Lookup: Meaning(lookup.lookup_meaning, lookup.shape_of_lookup),
+    MatMul: Meaning(matmul.matmul_meaning, matmul.shape_of_matmul),
     MaxPool: Meaning(pool.max_pool_meaning, pool.shape_of_pool),
     Multiply: Meaning(pairs.multiply_meaning, pairs.shape_of_pair),
     Offset: Meaning(elementwise.offset_meaning, elementwise.same_shape),

@@ -12,7 +12,7 @@ from intsim.integers import Affine, IntType, Rounding
 from intsim.ops.site import Site, ints, positions, rescale, window
 from intsim.ops.wiring import shape_of_pad
 from intsim.program import Dot, Overflows, Pad, Take, Window
-from intsim.target import Extent, Rules, rules
+from intsim.target import Extent, Mac, Rules, rules
 
 
 def lower_conv(node: Node, site: Site) -> Dot:
@@ -177,24 +177,23 @@ def accumulators(dot: Dot, x: np.ndarray) -> tuple[np.ndarray, Overflows]:
         hit, adds = hit + (events > 0), adds + events
         outer = dot.mac.levels[-1]
         persistent += outer.bits is not None and not -(1 << outer.bits - 1) <= exact < 1 << outer.bits - 1
-    per_output = adds_per_output(dot)
+    per_output = adds_per_output(dot.mac, int(np.prod(dot.weight.shape[1:])))
     return acc, Overflows(
         outputs=hit, of_outputs=acc.size, adds=adds, of_adds=acc.size * per_output, persistent=persistent
     )
 
 
-def adds_per_output(dot: Dot) -> int:
-    """How many adds one accumulator takes: every item of every level, the bias, and what passes a register alone."""
-    items = int(np.prod(dot.weight.shape[1:]))
-    adds = items if dot.mac.product is not None else 0
-    for level in dot.mac.levels:
+def adds_per_output(mac: Mac, items: int) -> int:
+    """How many adds a sum of so many products takes: every item of every level, the bias, what is only held."""
+    adds = items if mac.product is not None else 0
+    for level in mac.levels:
         if level.first_only and level.size is not None:
             adds += min(items, level.size)
             items = 1 + max(items - level.size, 0)
         else:
             adds += items
             items = 1 if level.size is None else -(-items // level.size)
-    return adds + 1 + (dot.mac.write_back is not None)
+    return adds + 1 + (mac.write_back is not None)
 
 
 def _taps(dot: Dot, image: np.ndarray, place: Shape, o: int) -> list[tuple[int, int]]:

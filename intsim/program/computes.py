@@ -65,6 +65,19 @@ class Dot(Struct, frozen=True, kw_only=True, eq=False, tag=True):
     rescale: Rescale
 
 
+class MatMul(Struct, frozen=True, kw_only=True, eq=False, tag=True):
+    """Sums of products of two tensors: y[..., i, j] = sum over k of a[..., i, k] b[..., k, j], requantized (40).
+
+    The axes are counted channels first, as ONNX does: in the inside layout the last axis stands before all others.
+    Axes before the last two broadcast. Every sum is a `Dot`'s whose weights are a column of b, without a bias.
+    """
+
+    zero_points: tuple[int, int]
+    mac: Mac
+    bias_rule: Bias
+    rescale: Rescale
+
+
 class MaxPool(Struct, frozen=True, kw_only=True, tag=True):
     """The largest integer in each window; padding is never the largest."""
 
@@ -248,6 +261,7 @@ class Take(Struct, frozen=True, kw_only=True, eq=False, tag=True):
 
 Compute = (
     Dot
+    | MatMul
     | MaxPool
     | AveragePool
     | Add

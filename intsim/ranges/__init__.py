@@ -6,9 +6,9 @@ All bounds are Python integers (object arrays `[o]`) and hold for every input in
 import numpy as np
 from msgspec import Struct
 
-from intsim.program import Dot, Program
-from intsim.ranges.products import Pair, exact_sum, exactly, owed, products
-from intsim.ranges.registers import Registers, limits, registers
+from intsim.program import Dot, MatMul, Program
+from intsim.ranges.products import Pair, exact_sum, exactly, owed, products, products_of_two
+from intsim.ranges.registers import Registers, limits, registers, registers_of_two
 from intsim.ranges.tensors import Interval, both_intervals, intervals
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "intervals",
     "limits",
     "registers",
+    "registers_of_two",
     "width",
 ]
 
@@ -42,11 +43,14 @@ class Bounds(Struct, frozen=True, kw_only=True, eq=False):
 def accumulator_bounds(program: Program) -> dict[str, Bounds]:
     """The bounds of every sum of products, by step name, from the types and clips before it."""
     known = intervals(program)
-    return {
-        step.name: bounds(step.compute, *known[step.inputs[0]])
-        for step in program.steps
-        if isinstance(step.compute, Dot)
-    }
+    found = {}
+    for step in program.steps:
+        if isinstance(step.compute, Dot):
+            found[step.name] = bounds(step.compute, *known[step.inputs[0]])
+        elif isinstance(step.compute, MatMul):
+            a, b = step.inputs
+            found[step.name] = bounds_of_two(step.compute, known[a], known[b], program.tensors[a].shape[-2])
+    return found
 
 
 def bounds(dot: Dot, low_x: int, high_x: int) -> Bounds:
@@ -63,6 +67,17 @@ def bounds(dot: Dot, low_x: int, high_x: int) -> Bounds:
     else:
         first, last = exact_sum(dot, low_x, high_x)
         least, most = np.minimum(below, first), np.maximum(above, last)
+    return Bounds(low=least, high=most, bits=width(least, most))
+
+
+def bounds_of_two(matmul: MatMul, a: Interval, b: Interval, count: int) -> Bounds:
+    """The same of sums of `count` products of two activations, one for all outputs."""
+    (low, high), debt, exact = products_of_two(matmul, a, b, count)
+    below, above = exactly(np.minimum(low, 0).sum(1)), exactly(np.maximum(high, 0).sum(1))
+    if matmul.bias_rule.when == "init":
+        least, most = debt[0] + below, debt[1] + above
+    else:
+        least, most = np.minimum(below, exact[0]), np.maximum(above, exact[1])
     return Bounds(low=least, high=most, bits=width(least, most))
 
 

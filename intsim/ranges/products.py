@@ -4,7 +4,7 @@ import numpy as np
 
 from intsim.arithmetic import shifted
 from intsim.integers import Rounding
-from intsim.program import Dot
+from intsim.program import Dot, MatMul
 from intsim.ranges.tensors import Interval
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -30,6 +30,35 @@ def products(dot: Dot, low_x: int, high_x: int, *, centred: bool) -> Pair:
         rows = dot.mac.multiplier.entries[np.arange(low_x, high_x + 1) & 255]
         return rows.min(0).astype(np.int64)[w & 255], rows.max(0).astype(np.int64)[w & 255]
     return np.minimum(w * low_x, w * high_x), np.maximum(w * low_x, w * high_x)
+
+
+def products_of_two(matmul: MatMul, a: Interval, b: Interval, count: int) -> tuple[Pair, Pair, Pair]:
+    """Bounds `[1, count]` of every product of two activations, `[1]` of what is owed, and of the exact sum.
+
+    They hold for all integers of both operands, each independent of the others.
+    """
+    za, zb = matmul.zero_points
+    centred = (a[0] - za, a[1] - za), (b[0] - zb, b[1] - zb)
+    folded = matmul.mac.zero_point == "folded"
+    (low, high), table = _corners(*((a, b) if folded else centred)), matmul.mac.multiplier
+    if table is not None:
+        (least_a, most_a), (least_b, most_b) = (a, b) if folded else centred
+        rows, columns = np.arange(least_a, most_a + 1) & 255, np.arange(least_b, most_b + 1) & 255
+        seen = table.entries[rows][:, columns]
+        low, high = int(seen.min()), int(seen.max())
+    corners = [za * zb - zb * u - za * v for u in a for v in b] if folded else [0]
+    debt = exactly(np.array([min(corners)])) * count, exactly(np.array([max(corners)])) * count
+    if table is not None and folded:
+        exact = debt[0] + low * count, debt[1] + high * count
+    else:
+        ends = (low, high) if not folded else _corners(*centred)
+        exact = exactly(np.array([ends[0]])) * count, exactly(np.array([ends[1]])) * count
+    return (np.full((1, count), low, object), np.full((1, count), high, object)), debt, exact
+
+
+def _corners(a: Interval, b: Interval) -> Interval:
+    corners = [u * v for u in a for v in b]
+    return min(corners), max(corners)
 
 
 def _seen(dot: Dot, low_x: int, high_x: int) -> Interval:

@@ -6,11 +6,11 @@ from msgspec.structs import replace
 
 from intsim.arithmetic import moved
 from intsim.integers import Overflow, Rounding
-from intsim.program import Dot
-from intsim.ranges.products import Pair, exact_sum, exactly, products
+from intsim.program import Dot, MatMul
+from intsim.ranges.products import Pair, exact_sum, exactly, products, products_of_two
 from intsim.ranges.products import owed as owed_to
 from intsim.ranges.tensors import Interval
-from intsim.target import Cast, Level
+from intsim.target import Bias, Cast, Level, Mac
 
 # Clamping moves a sum towards 0, so that it stays inside the bounds that it had, if they hold from 0 too: zeroing loses
 # what a sum started from. Wrapping may put it anywhere.
@@ -44,37 +44,47 @@ class Registers(Struct, frozen=True, kw_only=True, eq=False):
 def registers(dot: Dot, low_x: int, high_x: int) -> Registers:
     """What each register of the accumulator meets for inputs in low_x..high_x, and what is proven."""
     items = products(dot, low_x, high_x, centred=dot.mac.zero_point == "in_operand")
-    inside = np.ones(len(dot.weight), bool)
-    if dot.mac.product is not None:
-        items, inside = _cast(items, dot.mac.product)
-    owed = owed_to(dot, low_x, high_x)
-    start = owed if dot.bias_rule.when == "init" else None
+    owed, exact = owed_to(dot, low_x, high_x), exact_sum(dot, low_x, high_x)
+    return _registers(dot.mac, dot.bias_rule, items, owed, exact)
+
+
+def registers_of_two(matmul: MatMul, a: Interval, b: Interval, count: int) -> Registers:
+    """The same of `count` products of two activations in these intervals: bounds `[1]`, for all outputs alike."""
+    return _registers(matmul.mac, matmul.bias_rule, *products_of_two(matmul, a, b, count))
+
+
+def _registers(mac: Mac, bias_rule: Bias, items: Pair, owed: Pair, whole: Pair) -> Registers:
+    """The registers that bounds of products `[o, k]`, of what is owed and of the exact sum `[o]` meet."""
+    inside = np.ones(len(items[0]), bool)
+    if mac.product is not None:
+        items, inside = _cast(items, mac.product)
+    start = owed if bias_rule.when == "init" else None
     fits, added, sums = [], [], []
-    for level in dot.mac.levels:
+    for level in mac.levels:
         added.append((items[0].min(1), items[1].max(1)))
         items, met, proven = _level(items, level, start if level.size is None else None)
         fits.append(proven)
         sums.append(met)
     value = (items[0][:, 0], items[1][:, 0])
-    kept = np.ones(len(dot.weight), bool)
-    if dot.mac.write_back is not None:
-        (low, high), kept = _cast(items, dot.mac.write_back)
-        kept = kept & (dot.mac.write_back.shift == 0)
+    kept = np.ones(len(inside), bool)
+    if mac.write_back is not None:
+        (low, high), kept = _cast(items, mac.write_back)
+        kept = kept & (mac.write_back.shift == 0)
         value = (low[:, 0], high[:, 0])
-    given, outer = value, dot.mac.levels[-1]
-    end = np.ones(len(dot.weight), bool)
+    given, outer = value, mac.levels[-1]
+    end = np.ones(len(inside), bool)
     if start is None:
         bits, overflow = outer.bits, outer.overflow
-        if dot.bias_rule.bits is not None:
-            bits, overflow = dot.bias_rule.bits, dot.bias_rule.overflow
+        if bias_rule.bits is not None:
+            bits, overflow = bias_rule.bits, bias_rule.overflow
         final = (value[0] + owed[0], value[1] + owed[1])
         end = _inside(final, bits, overflow)
         value = _after(final, final, end, bits, overflow)
-    exact = _inside(exact_sum(dot, low_x, high_x), outer.bits, Overflow.WRAP)
+    exact = _inside(whole, outer.bits, Overflow.WRAP)
     return Registers(
         fits=tuple(fits),
         held=inside,
-        cast=inside & (dot.mac.product is None or dot.mac.product.shift == 0),
+        cast=inside & (mac.product is None or mac.product.shift == 0),
         back=kept,
         end=end,
         exact=exact,

@@ -12,6 +12,7 @@ from intsim.program import (
     Extreme,
     Interpolate,
     Lookup,
+    MatMul,
     Multiply,
     Offset,
     Pad,
@@ -54,7 +55,7 @@ def both_intervals(pair: Add | Multiply | Extreme, inputs: list[Interval]) -> li
 def _interval(compute: Compute, inputs: list[Interval]) -> Interval:
     first = inputs[0]
     match compute:
-        case Dot():
+        case Dot() | MatMul():
             return _output(compute.rescale)
         case Clip():
             return (

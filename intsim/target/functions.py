@@ -175,7 +175,8 @@ SoftmaxRule = QuotientSoftmax | GemmlowpSoftmax | Float32Softmax | InterpolatedS
 class Functions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A machine's rule for each function of activations.
 
-    `other`: for functions of one integer without a rule of their own (Elu, Gelu, HardSigmoid, Mish, Rsqrt, Softplus).
+    `other`: for functions of one integer that have no rule of their own here (Elu, Gelu, HardSigmoid, Mish, Rsqrt,
+    Softplus).
     """
 
     sigmoid: Curve = ExactFunction()
