@@ -26,7 +26,7 @@ def load(path: str | Path) -> Model:
 
     Raises IntsimError for a file that is missing, damaged, or holds what is not supported.
     """
-    from intsim import onnx_io, tflite_io
+    from intsim import adopt, onnx_io, tflite_io
     from intsim.normalise import normalise
 
     if Path(path).suffix == archive.SUFFIX:
@@ -34,7 +34,7 @@ def load(path: str | Path) -> Model:
     if tflite_io.is_tflite(path):
         return tflite_io.read_quantized(path)
     if onnx_io.is_quantized(path):
-        return onnx_io.read_quantized(path)
+        return onnx_io.read_quantized(path) if onnx_io.is_own(path) else adopt.read(path)
     graph, _ = normalise(onnx_io.read(path))
     return supported(graph)
 
@@ -128,17 +128,22 @@ def _graph(model: Model) -> Graph:
 def told(model: Model, path: str | Path, pixels: Pixels | None) -> Model:
     """What the file at `path` holds, whose images become its input by `pixels` where the file leaves that open.
 
-    A float network does, and a .tflite that another tool wrote. IntsimError for any other.
+    A float network does, and one that another tool quantized. IntsimError for any other.
     """
-    from intsim import tflite_io
-
     if pixels is None:
         return model
     if isinstance(model, Graph):
         return with_pixels(model, pixels)
-    if isinstance(model, QuantizedGraph) and not model.graph.pixels and tflite_io.is_tflite(path):
+    if isinstance(model, QuantizedGraph) and not model.graph.pixels and _leaves_open(Path(path)):
         return replace(model, graph=with_pixels(model.graph, pixels))
     raise IntsimError("is quantized already", where=str(path), mend="leave out --input-scale, --mean and --std")
+
+
+def _leaves_open(path: Path) -> bool:
+    """Whether the quantized network's file has no word for how images enter it."""
+    from intsim import onnx_io, tflite_io
+
+    return tflite_io.is_tflite(path) or (path.suffix == ".onnx" and path.is_file() and not onnx_io.is_own(path))
 
 
 def with_pixels(graph: Graph, pixels: Pixels | None) -> Graph:

@@ -21,7 +21,7 @@ FLOORS = [
     ["ops", "reference", "named"],
     ["check"],
     ["quantize", "lower", "partition"],
-    ["oracle", "ranges", "attack"],
+    ["oracle", "ranges", "attack", "adopt"],
     ["engine", "certify"],
     ["build"],
     ["compare", "evaluate", "bench", "vectors", "advice"],

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ from intsim.cli import advice, options, sources
 from intsim.cli.console import Out, finish, line, table
 from intsim.cli.machines import Machine, on_machines
 from intsim.errors import IntsimError
-from intsim.graph import Graph, Node, Pixels
+from intsim.graph import Graph, Node, Pixels, producers
 from intsim.program import Program
 from intsim.quantized import QuantizedGraph
 
@@ -76,10 +77,25 @@ def read(model: str) -> tuple[Found, tuple[str, ...], tuple[tuple[str, str, str]
     from intsim.ops import OPS
 
     path = named.network(model)
-    if path.suffix == archive.SUFFIX or tflite_io.is_tflite(path) or onnx_io.is_quantized(path):
+    if path.suffix == archive.SUFFIX or tflite_io.is_tflite(path):
         return load(path), (), ()
+    if onnx_io.is_quantized(path):
+        return (load(path), (), ()) if onnx_io.is_own(path) else _adopted(path)
     graph, notes = normalise(onnx_io.read(path))
     return graph, notes, unsupported(graph, OPS)
+
+
+def _adopted(path: Path) -> tuple[Found, tuple[str, ...], tuple[tuple[str, str, str], ...]]:
+    """What another tool quantized; a float network with a row for each float tensor, if it left any."""
+    from intsim import adopt
+
+    found = adopt.adopted(path)
+    if not found.left:
+        return adopt.complete(found), (), ()
+    makers = producers(found.graph)
+    ops = {name: makers[name].op if name in makers else "constant" for name in found.left}
+    why = "is float in the quantized file: intsim quantize --quantize-rest calibrates it"
+    return found.graph, ("quantized in part",), tuple((name, op, why) for name, op in ops.items())
 
 
 _KIND = {Graph: "float", QuantizedGraph: "quantized", Program: "program"}

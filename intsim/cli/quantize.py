@@ -7,6 +7,7 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
+from intsim import named
 from intsim.cli import options, sources
 from intsim.cli.console import Out, finish, line, notice, progress, table
 from intsim.cli.machines import Machine, on_machines, one
@@ -29,6 +30,7 @@ ONNX = replace(TARGETS["ideal"].scheme, bias=IntType(32))
 @options.quantization
 @on_machines
 @options.images
+@click.option("--quantize-rest", "rest", is_flag=True, help="What a quantized file leaves in float too.")
 @click.option("--format", "form", type=click.Choice(["qdq", "qoperator"]), default="qdq", help="How ONNX says it.")
 @options.output(required=True, help="OUT.onnx, OUT.tflite, or OUT.intsim: the Program for --target.")
 @options.spoken
@@ -38,6 +40,7 @@ def quantize(
     quantization: dict[str, Any],
     machines: Sequence[Machine],
     pixels: Pixels | None,
+    rest: bool,
     form: str,
     path: str,
     out: Out,
@@ -45,12 +48,16 @@ def quantize(
     """Quantize MODEL and write it down.
 
     With --target the result keeps to what those machines take; without, to what ONNX files can hold, or LiteRT runs.
+    A file that another tool quantized keeps its integers; --quantize-rest calibrates what it leaves in float.
     """
     if Path(path).suffix not in (".onnx", ".tflite", ".intsim"):
         mend = "end it with .onnx, .tflite or .intsim"
         raise IntsimError("has no suffix that says what to write", where=path, mend=mend)
     scheme = TARGETS["litert_ref"].scheme if Path(path).suffix == ".tflite" else ONNX
-    quantized = quantized_model(model, calibration, quantization, machines, pixels, out, scheme)
+    if rest:
+        quantized = _with_rest(model, calibration, pixels, out)
+    else:
+        quantized = quantized_model(model, calibration, quantization, machines, pixels, out, scheme)
     if Path(path).suffix == ".intsim":
         _write_program(quantized, one(machines), path)
     else:
@@ -62,6 +69,21 @@ def quantize(
     _say(quantized, out)
     line(out, f"written: {path}")
     finish(out, "quantize", {"path": path, "network": quantized.graph.name, "tensors": _tensors(quantized)})
+
+
+def _with_rest(model: str, calibration: str | None, pixels: Pixels | None, out: Out) -> QuantizedGraph:
+    """The network of a file that another tool quantized in part, the rest calibrated."""
+    from intsim import adopt
+    from intsim.build import with_pixels
+
+    path = named.network(model)
+    found = adopt.adopted(path)
+    images = sources.calibration_images(calibration)
+    if found.left and images is None:
+        raise IntsimError("leaves tensors in float", where=model, mend="give images: --calibration X.npz")
+    for name in found.left:
+        notice(out, f"{model}: {name} is float in the file, and calibrated")
+    return adopt.complete(replace(found, graph=with_pixels(found.graph, pixels)), images)
 
 
 def quantized_model(

@@ -31,6 +31,16 @@ def _is_quantized(op: str) -> bool:
     return name in _QUANTIZED or (domain == "com.microsoft" and name.startswith(("QLinear", *_MICROSOFT)))
 
 
+def is_own(path: Path | str) -> bool:
+    """Whether this package wrote the quantized file. Raises IntsimError for a file that cannot be read."""
+    return _stated(parse(Path(path))) is not None
+
+
+def _stated(model: ModelProto) -> str | None:
+    """The format that a file of this package states."""
+    return next((entry.value for entry in model.metadata_props if entry.key == "intsim.format"), None)
+
+
 def read_quantized(path: Path | str) -> QuantizedGraph:
     """The QuantizedGraph of a QDQ or QOperator file that this package wrote.
 
@@ -39,12 +49,12 @@ def read_quantized(path: Path | str) -> QuantizedGraph:
     path = Path(path)
     model = parse(path)
     where = str(path)
-    stated = next((entry.value for entry in model.metadata_props if entry.key == "intsim.format"), None)
+    stated = _stated(model)
     if stated is None:
         raise IntsimError(
             f"was quantized by another tool ({model.producer_name or 'unnamed'})",
             where=where,
-            mend="give the float model and --calibration: other tools' quantized files are not read yet",
+            mend="read it with intsim.load",
         )
     dialect, _, version = stated.partition(" ")
     if dialect not in _READERS or version != spelling.FORMAT:
